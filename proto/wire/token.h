@@ -11,7 +11,7 @@
 
 #define TOKEN_ID_BYTES     16
 #define TOKEN_SECRET_BYTES 32
-#define TOKEN_TEXT_BYTES   512
+#define TOKEN_TEXT_BYTES   568
 
 struct token {
     uint8_t id[TOKEN_ID_BYTES];
