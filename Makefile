@@ -16,11 +16,14 @@ OBJ     := $(BUILD)/obj/$(VARIANT)
 BIN     := $(BUILD)/$(if $(SAN),$(subst $(comma),-,$(SAN))/)bin
 GEN     := $(BUILD)/gen
 
-# Where deploy/deps/install puts the wolfSSL it builds.
-CACHE   := $(shell deploy/deps/install --cache-folder)
-export PKG_CONFIG_PATH := $(CACHE)/wolfssl/lib/pkgconfig:$(PKG_CONFIG_PATH)
+# Where deploy/deps/install puts the wolfSSL it builds. Before the first `make deps` nothing is found; the make that builds is
+# another one, started when the dependencies are there.
+CACHE      := $(shell deploy/deps/install --cache-folder)
+PKG_CONFIG := PKG_CONFIG_PATH=$(CACHE)/wolfssl/lib/pkgconfig:$(PKG_CONFIG_PATH) pkg-config
 
 PACKAGES := libuv libprotobuf-c libmnl libnghttp2 sqlite3 yaml-0.1 jansson libseccomp libcap-ng libnftables
+DEP_CFLAGS := $(shell $(PKG_CONFIG) --cflags wolfssl $(PACKAGES) 2>/dev/null)
+DEP_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
 CPPFLAGS += -D_GNU_SOURCE -DTWOFOLD_VERSION='"$(VERSION)"' -I. -I$(GEN)
 CFLAGS   ?= -O2 -g
@@ -28,9 +31,9 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
             -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 HARDEN   := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-TF_CFLAGS  = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDEN) $(SANFLAGS) $(shell pkg-config --cflags wolfssl $(PACKAGES))
+TF_CFLAGS  = -std=gnu11 $(CFLAGS) $(WARNINGS) $(HARDEN) $(SANFLAGS) $(DEP_CFLAGS)
 TF_LDFLAGS = $(LDFLAGS) $(SANFLAGS) -pie -Wl,-z,relro,-z,now
-TF_LIBS    = $(CACHE)/wolfssl/lib/libwolfssl.a $(shell pkg-config --libs $(PACKAGES)) -lm -lpthread
+TF_LIBS    = $(CACHE)/wolfssl/lib/libwolfssl.a $(DEP_LIBS) -lm -lpthread
 
 PROTOS    := $(wildcard proto/*.proto)
 GEN_C     := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
@@ -43,7 +46,7 @@ PROGRAMS  := $(BIN)/twofold $(BIN)/twofold-controller $(BIN)/twofold-agent
 UNITS     := $(patsubst tests/unit/%.c,$(OBJ)/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
-.PHONY: all help deps programs check units lint test demo bench fuzz corpora install clean
+.PHONY: all help deps programs check units netns-programs lint test demo bench fuzz corpora install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -106,6 +109,16 @@ $(OBJ)/unit/test_%: $(OBJ)/tests/unit/test_%.o $(UNIT_HELP) $(LIBRARY)
 units: $(UNITS)
 	@tests/unit/run $(UNITS)
 
+# What the namespace tests drive: one program a file.
+NETNS := $(patsubst tests/netns/%.c,$(OBJ)/netns/%,$(wildcard tests/netns/*.c))
+
+$(OBJ)/netns/%: $(OBJ)/tests/netns/%.o $(UNIT_HELP) $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	@$(CC) $(TF_LDFLAGS) -o $@ $^ $(TF_LIBS) -lcriterion
+
+netns-programs: $(NETNS)
+
 lint:
 	@tests/lint/run
 
@@ -152,7 +165,7 @@ $(OBJ)/corpus/%: $(OBJ)/tests/fuzz/fuzz_%.o $(OBJ)/tests/fuzz/replay.o $(LIBRARY
 	@$(CC) $(TF_LDFLAGS) -o $@ $^ $(TF_LIBS)
 
 corpora: $(FUZZERS:%=$(OBJ)/corpus/%)
-	@for f in $(FUZZERS); do $(OBJ)/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+	@tests/fuzz/corpora $^
 
 # ---- install
 
