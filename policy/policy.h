@@ -37,10 +37,13 @@
 enum policy_limit {
     POLICY_TEXT_BYTES_MAX = 1 << 20,
     POLICY_DEPTH_MAX = 16,
+    POLICY_NODES_MAX = 1 << 17, // values of the text, names not counted
     POLICY_SEGMENTS_MAX = 1024,
     POLICY_RULES_MAX = 4096,
     POLICY_FAILSAFE_MAX = 64,
+    POLICY_FAILSAFE_CIDRS_MAX = 256, // SLICE_PINHOLE_PREFIXES_MAX
     POLICY_LIST_MAX = 1024,
+    POLICY_LABELS_MAX = 32,
     POLICY_RULE_PORTS_MAX = 64,
 };
 
@@ -76,8 +79,21 @@ struct inventory {
     size_t host_count;
 };
 
-// The slice of one host: deterministic, canonical, passes slice_check. A revoked host, or one that is not there, gets ERR_NOT_FOUND.
-// Free with message_free.
+// A policy applied to an inventory: who is in which segment, worked out once for the slices of all hosts. Immutable. Policy and inventory
+// outlive it. ERR_INVALID or ERR_LIMIT, with a note, when the inventory is not fit: two hosts with one name, address or slot, a slot outside
+// 1..2^20-1, too many hosts or addresses.
+struct policy_view;
+MUST_USE
+enum err policy_view_new(const struct policy *policy, const struct inventory *inventory, struct policy_view **ret_view,
+                         struct note *note);
+void policy_view_free(struct policy_view *view);
+
+// The slice of one host: deterministic, canonical, passes slice_check. A host without an address is nobody's peer yet. A revoked host,
+// or one that is not there, gets ERR_NOT_FOUND; ERR_LIMIT when more peers or rules concern it than a slice holds. Free with message_free.
+MUST_USE
+enum err policy_compile_view(const struct policy_view *view, const char *host, Twofold__V1__Slice **ret_slice);
+
+// Both in one, for a single host.
 MUST_USE
 enum err policy_compile(const struct policy *policy, const struct inventory *inventory, const char *host,
                         Twofold__V1__Slice **ret_slice);
@@ -101,5 +117,10 @@ enum err policy_explain(const struct policy *policy, const struct inventory *inv
 // Findings that are no errors: a segment without hosts, a rule that can never match, hosts in no segment. As sentences.
 MUST_USE
 enum err policy_effects(const struct policy *policy, const struct inventory *inventory, struct notes *notes);
+
+// What `new` changes against `old` for the hosts of the inventory, rule by rule, as sentences. Positions are in the text that the rule is in.
+MUST_USE
+enum err policy_changes(const struct policy *old, const struct policy *new, const struct inventory *inventory,
+                        struct notes *notes);
 
 #endif
