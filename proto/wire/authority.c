@@ -45,11 +45,6 @@ void forwarded_format(const struct ip_endpoint *source, char ret_text[FORWARDED_
     snprintf(ret_text, FORWARDED_TEXT_BYTES, "for=\"%s\"", text);
 }
 
-static const char *skip_space(const char *at)
-{
-    return at + strspn(at, " \t");
-}
-
 // One value: a token or a quoted string, without its quotes. Steps behind it.
 static enum err take_value(const char **text, char *room, size_t room_len)
 {
@@ -79,10 +74,24 @@ static enum err take_value(const char **text, char *room, size_t room_len)
 
 static enum err parse_node(const char *node, struct ip_endpoint *ret_source)
 {
-    if (node[0] == '_' || strncasecmp(node, "unknown", 7) == 0)
+    struct ip_endpoint endpoint;
+    char bare[IP_ENDPOINT_TEXT_BYTES];
+    size_t len = strlen(node);
+
+    if (node[0] == '_' || strcasecmp(node, "unknown") == 0 || strncasecmp(node, "unknown:", 8) == 0)
         return ERR_UNSUPPORTED;
-    return ip_endpoint_parse(node, ret_source);
+    if (ip_endpoint_parse(node, ret_source) == ERR_OK)
+        return ERR_OK;
+    // An address alone is good by RFC 7239 and no endpoint.
+    if (len + sizeof(":1") > sizeof(bare))
+        return ERR_MALFORMED;
+    memcpy(bare, node, len);
+    memcpy(bare + len, ":1", sizeof(":1"));
+    return ip_endpoint_parse(bare, &endpoint) == ERR_OK ? ERR_UNSUPPORTED : ERR_MALFORMED;
 }
+
+// RFC 9110, 5.6.2.
+static const char token_bytes[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 // Only the first element (the nearest to the client) counts.
 enum err forwarded_parse(const char *text, struct ip_endpoint *ret_source)
@@ -92,8 +101,11 @@ enum err forwarded_parse(const char *text, struct ip_endpoint *ret_source)
 
     for (;;) {
         char name[16], value[128];
-        text = skip_space(text);
-        size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
+        // Pairs may be empty.
+        text += strspn(text, " \t;");
+        if (*text == '\0' || *text == ',')
+            break;
+        size_t len = strspn(text, token_bytes);
         if (len == 0 || len >= sizeof(name) || text[len] != '=')
             return ERR_MALFORMED;
         memcpy(name, text, len);
@@ -110,10 +122,8 @@ enum err forwarded_parse(const char *text, struct ip_endpoint *ret_source)
             if (err)
                 return err;
         }
-        text = skip_space(text);
-        if (*text == '\0' || *text == ',')
-            break;
-        if (*text++ != ';')
+        text += strspn(text, " \t");
+        if (*text != '\0' && *text != ',' && *text != ';')
             return ERR_MALFORMED;
     }
     if (!found)

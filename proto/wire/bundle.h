@@ -31,7 +31,8 @@ struct bundle {
     uint64_t not_after;
 };
 
-// One encoding only: decode(encode(x)) = x and encode(decode(b)) = b. ERR_MALFORMED, ERR_UNSUPPORTED (another version or suite).
+// One encoding only: decode(encode(x)) = x and encode(decode(b)) = b. ERR_MALFORMED, ERR_UNSUPPORTED (another version or suite);
+// encoding also ERR_LIMIT (the room is too small) and ERR_NOMEM.
 MUST_USE
 enum err bundle_decode(const uint8_t *blob, size_t len, struct bundle *ret_bundle);
 MUST_USE

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "proto/wire/message.h"
 
-#include <stdbool.h>
+#include <malloc.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define MEMORY_PER_BYTE   32
-#define MEMORY_BASE_BYTES (64u << 10)
-#define NESTING_MAX       16
+#include "proto/wire/message_scan.h"
 
-// What one decoding may still allocate. Memory comes from malloc, so that any message is freed the same way.
+#define BLOCK_HEAD_BYTES sizeof(size_t) // what malloc keeps beside a block
+
+// What one decoding may hold at once. Memory comes from malloc, so that any message is freed the same way.
 struct budget {
     size_t left;
-    bool exceeded;
+    enum err err;
 };
 
 static void *budget_alloc(void *context, size_t size)
@@ -20,113 +19,50 @@ static void *budget_alloc(void *context, size_t size)
     struct budget *budget = context;
 
     if (size > budget->left) {
-        budget->exceeded = true;
+        budget->err = ERR_LIMIT;
         return NULL;
     }
-    budget->left -= size;
-    return malloc(size);
+    void *bytes = malloc(size);
+    if (!bytes) {
+        budget->err = ERR_NOMEM;
+        return NULL;
+    }
+    // What is counted is what the block really takes: many short texts cost more in heads and rounding than in bytes.
+    size_t cost = malloc_usable_size(bytes) + BLOCK_HEAD_BYTES;
+    if (cost > budget->left) {
+        free(bytes);
+        budget->err = ERR_LIMIT;
+        return NULL;
+    }
+    budget->left -= cost;
+    return bytes;
 }
 
 static void budget_free(void *context, void *bytes)
 {
-    (void)context;
+    struct budget *budget = context;
+
+    if (!bytes)
+        return;
+    budget->left += malloc_usable_size(bytes) + BLOCK_HEAD_BYTES;
     free(bytes);
-}
-
-// UTF-8 (RFC 3629: shortest form, no surrogates, at most U+10FFFF) without control bytes but line feed and tab.
-static bool text_is_clean(const char *text)
-{
-    const uint8_t *at = (const uint8_t *)text;
-
-    while (*at) {
-        uint8_t lead = *at++;
-        if (lead < 0x80) {
-            if ((lead < 0x20 && lead != '\n' && lead != '\t') || lead == 0x7f)
-                return false;
-            continue;
-        }
-        unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        if (lead < 0xc2 || lead > 0xf4)
-            return false;
-        uint32_t point = lead & (0x3fu >> more);
-        for (unsigned i = 0; i < more; i++, at++) {
-            if ((*at & 0xc0) != 0x80)
-                return false;
-            point = point << 6 | (*at & 0x3f);
-        }
-        static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
-        if (point < smallest[more] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
-            return false;
-    }
-    return true;
-}
-
-static enum err check_message(const ProtobufCMessage *message, unsigned depth);
-
-static enum err check_value(const ProtobufCFieldDescriptor *field, const void *value, unsigned depth)
-{
-    if (field->type == PROTOBUF_C_TYPE_STRING) {
-        const char *text = *(char *const *)value;
-        return !text || text_is_clean(text) ? ERR_OK : ERR_MALFORMED;
-    }
-    if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
-        const ProtobufCMessage *inner = *(ProtobufCMessage *const *)value;
-        return inner ? check_message(inner, depth + 1) : ERR_OK;
-    }
-    return ERR_OK;
-}
-
-static enum err check_field(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, unsigned depth)
-{
-    const char *base = (const char *)message;
-
-    if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
-        if (*(const uint32_t *)(const void *)(base + field->quantifier_offset) != field->id)
-            return ERR_OK;
-    }
-    if (field->label != PROTOBUF_C_LABEL_REPEATED)
-        return check_value(field, base + field->offset, depth);
-    if (field->type != PROTOBUF_C_TYPE_STRING && field->type != PROTOBUF_C_TYPE_MESSAGE)
-        return ERR_OK;
-    size_t count = *(const size_t *)(const void *)(base + field->quantifier_offset);
-    void *const *values = *(void *const *const *)(const void *)(base + field->offset);
-    for (size_t i = 0; i < count; i++) {
-        enum err err = check_value(field, &values[i], depth);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
-}
-
-static enum err check_message(const ProtobufCMessage *message, unsigned depth)
-{
-    if (depth > NESTING_MAX)
-        return ERR_LIMIT;
-    for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
-        enum err err = check_field(message, &message->descriptor->fields[i], depth);
-        if (err)
-            return err;
-    }
-    return ERR_OK;
 }
 
 enum err message_decode(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,
                         ProtobufCMessage **ret_message)
 {
-    struct budget budget = {.left = len * MEMORY_PER_BYTE + MEMORY_BASE_BYTES};
-    ProtobufCAllocator allocator = {.alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
+    const uint8_t *in = len ? bytes : (const uint8_t *)"";
 
-    if (len > (SIZE_MAX - MEMORY_BASE_BYTES) / MEMORY_PER_BYTE)
+    if (len > (SIZE_MAX - MESSAGE_MEMORY_BASE_BYTES) / MESSAGE_MEMORY_PER_BYTE)
         return ERR_LIMIT;
-    // Our messages do not contain themselves, so that their types bound the nesting of what is unpacked.
-    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, len, len ? bytes : (const uint8_t *)"");
-    if (!message)
-        return budget.exceeded ? ERR_LIMIT : ERR_MALFORMED;
-    enum err err = check_message(message, 0);
-    if (err) {
-        message_free(message);
+    enum err err = message_scan(type, in, len);
+    if (err)
         return err;
-    }
+    struct budget budget = {.left = len * MESSAGE_MEMORY_PER_BYTE + MESSAGE_MEMORY_BASE_BYTES, .err = ERR_MALFORMED};
+    ProtobufCAllocator allocator = {.alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, len, in);
+    if (!message)
+        return budget.err;
     *ret_message = message;
     return ERR_OK;
 }
@@ -161,5 +97,47 @@ enum err message_copy(const ProtobufCMessage *message, ProtobufCMessage **ret_co
     if (!copy)
         return ERR_NOMEM;
     *ret_copy = copy;
+    return ERR_OK;
+}
+
+// Every message inside one field, whether it is repeated, a member of a oneof or alone.
+static enum err check_field_known(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
+                                  struct note *note)
+{
+    const char *base = (const char *)message;
+    const void *place = base + field->offset;
+    ProtobufCMessage *const *inner = place;
+    size_t count = 1;
+
+    if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+        return ERR_OK;
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        count = *(const size_t *)(const void *)(base + field->quantifier_offset);
+        inner = *(ProtobufCMessage *const *const *)place;
+    } else if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+        count = *(const uint32_t *)(const void *)(base + field->quantifier_offset) == field->id;
+    }
+    for (size_t i = 0; i < count; i++) {
+        enum err err = inner[i] ? message_check_known(inner[i], note) : ERR_OK;
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+enum err message_check_known(const ProtobufCMessage *message, struct note *note)
+{
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+
+    if (message->n_unknown_fields)
+        return note_set(
+            note, ERR_UNSUPPORTED,
+            "field %u of a %s is not known here: what it would mean cannot be enforced; upgrade this host's software",
+            message->unknown_fields[0].tag, type->short_name);
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        enum err err = check_field_known(message, &type->fields[i], note);
+        if (err)
+            return err;
+    }
     return ERR_OK;
 }

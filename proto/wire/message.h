@@ -8,9 +8,16 @@
 #include <stdint.h>
 
 #include "proto/base/err.h"
+#include "proto/base/note.h"
 
-// Unpacks one message of the given type, at most `len` * 32 + 64 KiB of memory, nesting at most 16. Free with message_free.
-// ERR_MALFORMED, ERR_LIMIT, ERR_NOMEM. Strings are checked: UTF-8 without control bytes but line feed and tab.
+#define MESSAGE_MEMORY_PER_BYTE   32
+#define MESSAGE_MEMORY_BASE_BYTES (64u << 10)
+#define MESSAGE_NESTING_MAX       16
+
+// Unpacks one message of the given type, with at most `len` * 32 + 64 KiB of memory at any moment and nesting of at most 16. Free with
+// message_free. Stricter than protobuf where no encoder of ours or of another language differs: text is UTF-8 without control bytes
+// but line feed and tab (no zero byte either), a field that is not repeated comes once, of a oneof one member. Fields that the type
+// does not know are kept. ERR_MALFORMED, ERR_LIMIT, ERR_NOMEM.
 MUST_USE
 enum err message_decode(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,
                         ProtobufCMessage **ret_message);
@@ -23,5 +30,9 @@ enum err message_encode(const ProtobufCMessage *message, uint8_t **ret_bytes, si
 // A deep copy, to be freed with message_free.
 MUST_USE
 enum err message_copy(const ProtobufCMessage *message, ProtobufCMessage **ret_copy);
+
+// Whether the type knows every field of the message and of those inside it. ERR_UNSUPPORTED; the note names the field.
+MUST_USE
+enum err message_check_known(const ProtobufCMessage *message, struct note *note);
 
 #endif

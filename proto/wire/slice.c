@@ -14,6 +14,12 @@ int slice_compare_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+// bsearch refuses a null base even for nothing.
+bool slice_has_text(char *const *texts, size_t count, const char *text)
+{
+    return count && bsearch(&text, texts, count, sizeof(texts[0]), slice_compare_text);
+}
+
 int slice_compare_bytes(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
 {
     if (a->len != b->len)
@@ -152,7 +158,7 @@ const Twofold__V1__Rule *slice_rule(const Twofold__V1__Slice *slice, Twofold__V1
     for (size_t i = 0; i < slice->n_rules; i++) {
         const Twofold__V1__Rule *rule = slice->rules[i];
         if (rule->direction != direction || !has_port(rule, protocol, port) ||
-            !bsearch(&peer, rule->peers, rule->n_peers, sizeof(rule->peers[0]), slice_compare_text))
+            !slice_has_text(rule->peers, rule->n_peers, peer))
             continue;
         // The rules are sorted by name: only more layers beat an earlier one.
         if (!best || layers(rule) > layers(best))

@@ -5,6 +5,7 @@
 
 #include "proto/base/ip.h"
 #include "proto/base/spiffe.h"
+#include "proto/wire/message.h"
 #include "proto/wire/slice.h"
 #include "proto/wire/slice_order.h"
 
@@ -50,8 +51,11 @@ static enum err check_settings(const Twofold__V1__Settings *settings, struct not
 
 static bool address_is_usable(const ProtobufCBinaryData *address)
 {
+    static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
     struct ip ip;
 
+    if (address->len == sizeof(broadcast) && memcmp(address->data, broadcast, sizeof(broadcast)) == 0)
+        return false;
     // An IPv4-mapped address comes back shorter than it went in: it would be a second spelling.
     return ip_from_bytes(address->data, address->len, &ip) == ERR_OK && ip.len == address->len &&
            !ip_is_unspecified(&ip) && !ip_is_loopback(&ip) && !ip_is_multicast(&ip);
@@ -65,7 +69,7 @@ static enum err check_peer(const Twofold__V1__Slice *slice, const Twofold__V1__P
         return note_set(note, ERR_MALFORMED, "a peer's name is not valid");
     if (strcmp(host, slice->settings->host) == 0)
         return note_set(note, ERR_MALFORMED, "peer '%s' is the host itself", host);
-    if (bsearch(&host, slice->revoked, slice->n_revoked, sizeof(slice->revoked[0]), slice_compare_text))
+    if (slice_has_text(slice->revoked, slice->n_revoked, host))
         return note_set(note, ERR_MALFORMED, "peer '%s' is revoked", host);
     if (peer->slot == 0 || peer->slot > SLOT_MAX)
         return note_set(note, ERR_MALFORMED, "peer '%s': its slot %u is not in 1..%u", host, peer->slot, SLOT_MAX);
@@ -239,6 +243,9 @@ static enum err check_counts(const Twofold__V1__Slice *slice, struct note *note)
 enum err slice_check(const Twofold__V1__Slice *slice, struct note *note)
 {
     enum err err = check_counts(slice, note);
+    // A field from a newer controller may forbid what the rest allows: fail closed.
+    if (!err)
+        err = message_check_known(&slice->base, note);
     if (!err)
         err = check_settings(slice->settings, note);
     if (err)

@@ -84,27 +84,39 @@ static enum err diff_list(struct list from, struct list to, compare_fn *compare,
     return ERR_OK;
 }
 
-// `from` with `changed` put in or in place, less those for which `is_gone`. All sorted by `compare`.
-static enum err patch_list(struct list from, struct list changed, compare_fn *compare,
-                           bool (*is_gone)(const ProtobufCMessage *item, const Twofold__V1__SliceDelta *delta),
-                           const Twofold__V1__SliceDelta *delta, struct list *ret_to)
-{
-    struct list to;
-    size_t i = 0, k = 0;
+// What a delta does to one list. All are sorted by `compare`.
+struct edit {
+    struct list changed;
+    size_t gone_count;
+    bool (*is_gone)(const ProtobufCMessage *item, const Twofold__V1__SliceDelta *delta);
+    compare_fn *compare;
+};
 
-    enum err err = list_new(from.count + changed.count, &to);
-    while (!err && (i < from.count || k < changed.count)) {
-        int order = i == from.count ? 1 : k == changed.count ? -1 : compare(&from.items[i], &changed.items[k]);
+// `from` with what changed put in or in place, less those that are gone. ERR_MALFORMED when something is gone that was not there.
+static enum err patch_list(struct list from, const struct edit *edit, const Twofold__V1__SliceDelta *delta,
+                           struct list *ret_to)
+{
+    const struct list *changed = &edit->changed;
+    struct list to;
+    size_t i = 0, k = 0, gone = 0;
+
+    enum err err = list_new(from.count + changed->count, &to);
+    while (!err && (i < from.count || k < changed->count)) {
+        int order = i == from.count ? 1 : k == changed->count ? -1 : edit->compare(&from.items[i], &changed->items[k]);
         if (order < 0) {
             const ProtobufCMessage *item = from.items[i++];
-            if (!is_gone(item, delta))
+            if (edit->is_gone(item, delta))
+                gone++;
+            else
                 err = push_copy(&to, item);
         } else {
             if (order == 0)
                 i++;
-            err = push_copy(&to, changed.items[k++]);
+            err = push_copy(&to, changed->items[k++]);
         }
     }
+    if (!err && gone != edit->gone_count)
+        err = ERR_MALFORMED;
     if (err) {
         list_free(&to);
         return err;
@@ -273,8 +285,7 @@ enum err slice_diff(const Twofold__V1__Slice *from, const Twofold__V1__Slice *to
 static bool peer_is_gone(const ProtobufCMessage *item, const Twofold__V1__SliceDelta *delta)
 {
     const char *host = ((const Twofold__V1__Peer *)item)->host;
-    return delta->n_peers_removed && bsearch(&host, delta->peers_removed, delta->n_peers_removed,
-                                             sizeof(delta->peers_removed[0]), slice_compare_text);
+    return slice_has_text(delta->peers_removed, delta->n_peers_removed, host);
 }
 
 static int compare_rule_keys(const void *a, const void *b)
@@ -322,15 +333,19 @@ static enum err patch_lists(const Twofold__V1__Slice *old, const Twofold__V1__Sl
     if (err)
         return err;
     slice->n_revoked = delta->n_revoked;
-    err = patch_list(LIST(old, peers), LIST(delta, peers), slice_compare_peers, peer_is_gone, delta, &to);
+    const struct edit peers = {LIST(delta, peers), delta->n_peers_removed, peer_is_gone, slice_compare_peers};
+    err = patch_list(LIST(old, peers), &peers, delta, &to);
     if (err)
         return err;
     TAKE_LIST(slice, peers, to);
-    err = patch_list(LIST(old, rules), LIST(delta, rules), slice_compare_rules, rule_is_gone, delta, &to);
+    const struct edit rules = {LIST(delta, rules), delta->n_rules_removed, rule_is_gone, slice_compare_rules};
+    err = patch_list(LIST(old, rules), &rules, delta, &to);
     if (err)
         return err;
     TAKE_LIST(slice, rules, to);
-    err = patch_list(LIST(old, pinholes), LIST(delta, pinholes), slice_compare_pinholes, pinhole_is_gone, delta, &to);
+    const struct edit pinholes = {LIST(delta, pinholes), delta->n_pinholes_removed, pinhole_is_gone,
+                                  slice_compare_pinholes};
+    err = patch_list(LIST(old, pinholes), &pinholes, delta, &to);
     if (err)
         return err;
     TAKE_LIST(slice, pinholes, to);
@@ -359,7 +374,9 @@ enum err slice_patch(const Twofold__V1__Slice *from, const Twofold__V1__SliceDel
 {
     uint8_t digest[DIGEST_BYTES];
 
-    enum err err = check_base(from, delta, note);
+    enum err err = message_check_known(&delta->base, note);
+    if (!err)
+        err = check_base(from, delta, note);
     if (err)
         return err;
     Twofold__V1__Slice *slice = malloc(sizeof(*slice));

@@ -4,6 +4,8 @@
 #ifndef TWOFOLD_WIRE_SLICE_ORDER_H
 #define TWOFOLD_WIRE_SLICE_ORDER_H
 
+#include <stdbool.h>
+
 #include "slice.pb-c.h"
 
 int slice_compare_text(const void *a, const void *b);
@@ -14,5 +16,8 @@ int slice_compare_rules(const void *a, const void *b);
 int slice_compare_pinholes(const void *a, const void *b);
 int slice_compare_ports(const void *a, const void *b);
 int slice_compare_prefixes(const void *a, const void *b);
+
+// Whether a sorted list of texts holds this one.
+bool slice_has_text(char *const *texts, size_t count, const char *text);
 
 #endif

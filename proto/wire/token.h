@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Join tokens as text: "tfj1." and base64url of version, id, secret, the pin of the network CA and the host's name.
+// Join tokens as text: "tfj1." (form and version) and base64url of id, secret, the pin of the network CA, the host's name and the trust
+// domain (docs/wire.md).
 #ifndef TWOFOLD_WIRE_TOKEN_H
 #define TWOFOLD_WIRE_TOKEN_H
 
@@ -24,6 +25,7 @@ struct token {
 // White space around the text is allowed. ERR_MALFORMED.
 MUST_USE
 enum err token_decode(const char *text, struct token *ret_token);
+// ERR_INVALID: the name or the trust domain is none.
 MUST_USE
 enum err token_encode(const struct token *token, char ret_text[TOKEN_TEXT_BYTES]);
 
