@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Framed messages between processes of one host: a stream socket (socketpair or Unix listener) on a libuv loop. Each frame is a
-// 32-bit length in network order and that many bytes.
+// 32-bit length in network order and that many bytes. The process must ignore SIGPIPE.
 //
 // on_message* -> on_close once, last, never from inside a call of the owner; the channel frees itself behind it.
 #ifndef TWOFOLD_LINK_CHANNEL_H
@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "proto/base/err.h"
@@ -39,6 +40,10 @@ enum err channel_listen(uv_loop_t *loop, const char *path, gid_t gid, size_t fra
                         void (*on_channel)(void *owner, struct channel *channel), void *owner,
                         struct channel_listener **ret_listener, struct note *note);
 void channel_listener_close(struct channel_listener *listener);
+
+// Who is at the other end of a Unix socket (SO_PEERCRED: as it was at connect). ERR_IO when the kernel does not say.
+MUST_USE
+enum err channel_peer_credentials(const struct channel *channel, uid_t *ret_uid, pid_t *ret_pid);
 
 // Blocking client for the command line: one request, one answer, within `timeout_ms`. free() the answer.
 MUST_USE

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A TLS connection over TCP on a libuv loop: one owner, bounded buffers, one close.
 //
+// The process must ignore SIGPIPE.
+//
 // Order of events: conn_connect or conn_accept -> on_open once (handshake complete, peer verified) -> on_data*, on_drain* -> on_close
 // once, always last, never from inside a call of the owner. After conn_close no event but on_close comes. The conn frees itself behind
 // on_close.
@@ -25,6 +27,8 @@ struct conn_events {
     void (*on_data)(void *owner, struct conn *conn, const uint8_t *bytes, size_t len);
     // What was queued has fallen below the low mark.
     void (*on_drain)(void *owner, struct conn *conn);
+    // Asked for with conn_schedule: the turn of the loop ends, and what is written now goes out with all else. May be NULL.
+    void (*on_flush)(void *owner, struct conn *conn);
     // `err` is ERR_OK after conn_close by the owner, ERR_CLOSED when the peer closed in order; the note says why otherwise.
     void (*on_close)(void *owner, struct conn *conn, enum err err, const struct note *note);
 };
@@ -47,11 +51,13 @@ enum err conn_accept(uv_stream_t *listener, struct tls_context *context, uint64_
 MUST_USE
 enum err conn_write(struct conn *conn, const uint8_t *bytes, size_t len);
 size_t conn_queued_bytes(const struct conn *conn);
+// on_flush comes once at the end of this turn.
+void conn_schedule(struct conn *conn);
 
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
 
-// Sends what is queued (at most 1 s), close_notify, then closes.
+// Sends what is queued and close_notify, waits for the peer's end, then closes; all within 1 s.
 void conn_close(struct conn *conn);
 // Closes with RST.
 void conn_abort(struct conn *conn);

@@ -2,9 +2,10 @@
 // HTTP/2 (RFC 9113) over a conn, by nghttp2: streams with headers, flow-controlled data and trailers, for gRPC and for CONNECT tunnels.
 //
 // Flow control: received DATA counts against the stream's window until h2_consume. h2_send queues at most H2_SEND_QUEUE_BYTES a
-// stream and takes less when full; on_writable follows.
+// stream and takes less when full; on_writable follows then, and also when the queue was filled exactly.
 // Order of a stream's events: on_headers (server: request; client: response; 1xx never) -> on_data* -> on_end (the peer's half is closed;
-// its trailers come with it) ; on_gone once, last: the stream is freed behind it. No event of a session after its on_session_gone.
+// its trailers come with it; also behind headers that ended the stream) ; on_gone once, last: the stream is freed behind it. After
+// h2_reset only on_gone comes. No event of a session after its on_session_gone, and none from inside a call of the owner.
 #ifndef TWOFOLD_LINK_H2_H
 #define TWOFOLD_LINK_H2_H
 
@@ -19,6 +20,16 @@
 #define H2_HEADERS_MAX      64
 #define H2_HEADER_BYTES_MAX 16384
 #define H2_SEND_QUEUE_BYTES 65536
+
+// Error codes of RFC 9113, chapter 7, that owners use, and one of ours.
+#define H2_NO_ERROR          0x0u
+#define H2_PROTOCOL_ERROR    0x1u
+#define H2_INTERNAL_ERROR    0x2u
+#define H2_REFUSED_STREAM    0x7u
+#define H2_CANCEL            0x8u
+#define H2_CONNECT_ERROR     0xau
+#define H2_ENHANCE_YOUR_CALM 0xbu
+#define H2_LOST              UINT32_MAX // the whole connection ended
 
 struct h2_session;
 struct h2_stream;
@@ -43,7 +54,7 @@ struct h2_events {
     void (*on_end)(void *session_owner, struct h2_stream *stream,
                    const struct h2_headers *trailers); // trailers: NULL or theirs
     void (*on_writable)(void *session_owner, struct h2_stream *stream);
-    // `code`: HTTP/2 error code of the reset, 0 after an orderly end of both halves.
+    // `code`: HTTP/2 error code of the reset, 0 after an orderly end of both halves, H2_LOST.
     void (*on_gone)(void *session_owner, struct h2_stream *stream, uint32_t code);
     void (*on_session_open)(void *session_owner, struct h2_session *session);   // TLS is up, SETTINGS are sent
     void (*on_session_goaway)(void *session_owner, struct h2_session *session); // no new streams; live ones go on
@@ -88,7 +99,9 @@ size_t h2_send_room(const struct h2_stream *stream);
 // Ends our half behind what is queued, with trailers if there are any.
 MUST_USE
 enum err h2_send_end(struct h2_stream *stream, const struct h2_header *trailers, size_t count);
-// RST_STREAM; on_gone follows in a later turn.
+// Server: once our end is sent, gives up the peer's half if it is still open (RST_STREAM with NO_ERROR; RFC 9113, 8.1). Not for tunnels.
+void h2_end_early(struct h2_stream *stream);
+// RST_STREAM; on_gone follows, at the earliest at the end of the turn.
 void h2_reset(struct h2_stream *stream, uint32_t code);
 // Gives `len` received bytes back to the stream's and the connection's window.
 void h2_consume(struct h2_stream *stream, size_t len);

@@ -11,6 +11,7 @@
 #include "proto/base/note.h"
 
 #define KEY_SIGNATURE_BYTES 96 // r then s, big-endian, s in the lower half of the order
+#define KEY_POINT_BYTES     97 // SEC 1 uncompressed point
 
 struct key; // private and public half
 
@@ -18,7 +19,8 @@ MUST_USE
 enum err key_new(struct key **ret_key);
 void key_free(struct key *key); // wipes
 
-// SEC 1 private key in PEM ("EC PRIVATE KEY"), mode 0600, owner as the process. The note names path and cause.
+// SEC 1 private key in PEM ("EC PRIVATE KEY"), mode 0600, owner as the process. The note names path and cause. A file that others
+// than its owner can read is refused (ERR_INVALID).
 MUST_USE
 enum err key_load(const char *path, struct key **ret_key, struct note *note);
 MUST_USE
@@ -31,6 +33,8 @@ enum err key_private_der(const struct key *key, uint8_t **ret_der, size_t *ret_l
 // SHA-384 of the SubjectPublicKeyInfo in DER (what tokens pin and bundles name).
 MUST_USE
 enum err key_spki_sha384(const struct key *key, uint8_t ret_digest[DIGEST_BYTES]);
+
+void key_public_point(const struct key *key, uint8_t ret_point[KEY_POINT_BYTES]);
 
 // PKCS#10 (RFC 2986) in DER, signed with this key; free() it.
 MUST_USE

@@ -54,14 +54,20 @@ void tls_session_free(struct tls_session *session);
 MUST_USE
 enum err tls_feed(struct tls_session *session, const uint8_t *bytes, size_t len);
 
+// The same without a copy: lends `bytes` until tls_reclaim, which keeps what is left of them as tls_feed would. For callers that read
+// until ERR_AGAIN in between.
+MUST_USE enum err tls_lend(struct tls_session *session, const uint8_t *bytes, size_t len);
+MUST_USE enum err tls_reclaim(struct tls_session *session);
+
 // Goes on with the handshake: ERR_OK when it is complete and the peer's certificate is verified (chain, validity, EKU, form of the
 // SPIFFE ID), ERR_AGAIN when it waits for bytes, otherwise failed for good; the note says why in words for people.
 MUST_USE
 enum err tls_handshake(struct tls_session *session, struct note *note);
 
-// Plaintext: ERR_OK with *ret_len > 0, ERR_AGAIN, ERR_CLOSED on close_notify.
+// Plaintext: ERR_OK with *ret_len > 0, ERR_AGAIN, ERR_CLOSED on close_notify; anything else is for good, and tls_failure says why.
 MUST_USE
 enum err tls_read(struct tls_session *session, uint8_t *room, size_t room_len, size_t *ret_len);
+void tls_failure(const struct tls_session *session, struct note *note);
 
 // Seals all of `bytes` into records of at most 16,384 bytes.
 MUST_USE
@@ -80,5 +86,6 @@ const char *tls_suite(const struct tls_session *session);                       
 
 // TLS 1.3 session-internal memory of the library comes from here on, bounded per session; called once per process, before all else.
 void tls_library_start(void);
+const char *tls_library_name(void); // "wolfSSL 5.7.2"
 
 #endif

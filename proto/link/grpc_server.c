@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The server's end: listeners, their connections, and the calls on them.
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/link/grpc_internal.h"
+
+enum grpc_server_limit {
+    GRPC_HALF_OPEN_MAX = 64, // connections whose handshake is not done, an address
+    GRPC_HANDSHAKE_MS = 10000,
+    GRPC_STREAMS_MAX = 64, // calls at once on one connection
+    GRPC_BACKLOG = 512,
+};
+
+struct listener {
+    struct grpc_server *server;
+    uv_tcp_t tcp;
+    size_t half_open;
+};
+
+struct connection {
+    struct grpc_server *server;
+    struct listener *listener;
+    struct h2_session *session;
+    bool is_open;
+    size_t input_bytes; // of unfinished messages
+    struct connection *previous;
+    struct connection *next;
+};
+
+struct grpc_server {
+    uv_loop_t *loop;
+    struct tls_context *context;
+    const struct grpc_server_events *events;
+    void *owner;
+    size_t max_connections;
+    size_t connection_count;
+    struct connection *connections;
+    size_t listener_count;
+    struct listener *listeners;
+    size_t open_listeners; // handles that are not closed yet
+    bool closing;
+    void (*on_gone)(void *owner);
+};
+
+// Frees the server when nothing of it is left.
+static void finish_close(struct grpc_server *server)
+{
+    if (!server->closing || server->connection_count || server->open_listeners)
+        return;
+    if (server->on_gone)
+        server->on_gone(server->owner);
+    tls_context_drop(server->context);
+    free(server->listeners);
+    free(server);
+}
+
+// ---- calls
+
+static void on_headers(void *session_owner, struct h2_stream *stream, const struct h2_headers *headers, bool end)
+{
+    struct connection *connection = session_owner;
+    struct grpc_server *server = connection->server;
+    struct conn *conn = h2_conn(connection->session);
+    struct grpc_call *call;
+
+    (void)end; // on_end follows
+    const char *method = h2_header(headers, ":method");
+    const char *path = h2_header(headers, ":path");
+    if (!method || strcmp(method, "POST") != 0 || !path ||
+        !grpc_content_type_is_good(h2_header(headers, "content-type"))) {
+        static const struct h2_header refusal[] = {{":status", "415"}};
+        h2_stream_set_owner(stream, NULL);
+        if (h2_respond(stream, refusal, 1, true) != ERR_OK)
+            h2_reset(stream, H2_INTERNAL_ERROR);
+        else
+            h2_end_early(stream);
+        return;
+    }
+    if (grpc_call_new(true, conn_peer(conn) ? GRPC_MESSAGE_BYTES_MAX : GRPC_STRANGER_MESSAGE_BYTES_MAX, &call) !=
+        ERR_OK) {
+        h2_stream_set_owner(stream, NULL);
+        h2_reset(stream, H2_ENHANCE_YOUR_CALM);
+        return;
+    }
+    call->in_total = &connection->input_bytes;
+    call->stream = stream;
+    h2_stream_set_owner(stream, call);
+    if (server->closing)
+        grpc_call_finish(call, GRPC_UNAVAILABLE, "the server is stopping");
+    else
+        server->events->on_call(server->owner, call, path, conn_peer(conn), conn_remote(conn));
+}
+
+static void on_data(void *session_owner, struct h2_stream *stream, const uint8_t *bytes, size_t len)
+{
+    struct grpc_call *call = h2_stream_owner(stream);
+
+    (void)session_owner;
+    if (call)
+        grpc_call_on_data(call, bytes, len);
+    else
+        h2_consume(stream, len);
+}
+
+static void on_end(void *session_owner, struct h2_stream *stream, const struct h2_headers *trailers)
+{
+    struct grpc_call *call = h2_stream_owner(stream);
+
+    (void)session_owner;
+    (void)trailers;
+    if (!call || call->has_status)
+        return;
+    if (call->in.len)
+        grpc_call_finish(call, GRPC_INTERNAL, "the last message is cut short");
+    else if (call->events)
+        call->events->on_half_close(call->owner, call);
+}
+
+static void on_writable(void *session_owner, struct h2_stream *stream)
+{
+    (void)session_owner;
+    if (h2_stream_owner(stream))
+        grpc_call_on_writable(h2_stream_owner(stream));
+}
+
+static void on_gone(void *session_owner, struct h2_stream *stream, uint32_t code)
+{
+    (void)session_owner;
+    if (h2_stream_owner(stream))
+        grpc_call_on_gone(h2_stream_owner(stream), code);
+}
+
+// ---- connections
+
+static void set_open(struct connection *connection)
+{
+    if (connection->is_open)
+        return;
+    connection->is_open = true;
+    connection->listener->half_open--;
+}
+
+static void on_session_open(void *session_owner, struct h2_session *session)
+{
+    (void)session;
+    set_open(session_owner);
+}
+
+static void on_session_goaway(void *session_owner, struct h2_session *session)
+{
+    // The client opens no more calls; those that live go on.
+    (void)session_owner;
+    (void)session;
+}
+
+static void on_session_gone(void *session_owner, struct h2_session *session, enum err err, const struct note *note)
+{
+    struct connection *connection = session_owner;
+    struct grpc_server *server = connection->server;
+
+    if (!connection->is_open && err && server->events->on_refused)
+        server->events->on_refused(server->owner, conn_remote(h2_conn(session)), err, note);
+    set_open(connection);
+    if (connection->previous)
+        connection->previous->next = connection->next;
+    else
+        server->connections = connection->next;
+    if (connection->next)
+        connection->next->previous = connection->previous;
+    server->connection_count--;
+    free(connection);
+    finish_close(server);
+}
+
+static const struct h2_events server_events = {
+    .on_headers = on_headers,
+    .on_data = on_data,
+    .on_end = on_end,
+    .on_writable = on_writable,
+    .on_gone = on_gone,
+    .on_session_open = on_session_open,
+    .on_session_goaway = on_session_goaway,
+    .on_session_gone = on_session_gone,
+};
+
+static const struct h2_settings server_settings = {
+    .stream_window_bytes = 1u << 20,
+    .connection_window_bytes = 4u << 20,
+    .max_concurrent_streams = GRPC_STREAMS_MAX,
+    .ping_interval_ms = 10000,
+};
+
+static void on_discarded(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+// Takes a connection off the backlog and drops it.
+static void discard(struct listener *listener)
+{
+    uv_tcp_t *tcp = malloc(sizeof(*tcp));
+
+    if (!tcp)
+        return;
+    if (uv_tcp_init(listener->server->loop, tcp) < 0) {
+        free(tcp);
+        return;
+    }
+    if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)tcp) < 0 || uv_tcp_close_reset(tcp, on_discarded) < 0)
+        uv_close((uv_handle_t *)tcp, on_discarded);
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct listener *listener = stream->data;
+    struct grpc_server *server = listener->server;
+
+    if (status < 0)
+        return;
+    struct connection *connection = NULL;
+    if (server->connection_count < server->max_connections && listener->half_open < GRPC_HALF_OPEN_MAX)
+        connection = calloc(1, sizeof(*connection));
+    if (!connection) {
+        discard(listener);
+        return;
+    }
+    connection->server = server;
+    connection->listener = listener;
+    if (h2_accept(stream, server->context, GRPC_HANDSHAKE_MS, &server_settings, &server_events, connection,
+                  &connection->session) != ERR_OK) {
+        free(connection);
+        return;
+    }
+    listener->half_open++;
+    server->connection_count++;
+    connection->next = server->connections;
+    if (connection->next)
+        connection->next->previous = connection;
+    server->connections = connection;
+}
+
+// ---- the server
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct listener *listener = handle->data;
+
+    listener->server->open_listeners--;
+    finish_close(listener->server);
+}
+
+static int listen_on(struct grpc_server *server, struct listener *listener, const struct ip_endpoint *address)
+{
+    struct sockaddr_storage socket_address;
+
+    listener->server = server;
+    int status = uv_tcp_init(server->loop, &listener->tcp);
+    if (status < 0)
+        return status;
+    listener->tcp.data = listener;
+    server->listener_count++;
+    server->open_listeners++;
+    ip_endpoint_to_sockaddr(address, &socket_address);
+    status = uv_tcp_bind(&listener->tcp, (struct sockaddr *)&socket_address, UV_TCP_IPV6ONLY * (address->ip.len == 16));
+    return status < 0 ? status : uv_listen((uv_stream_t *)&listener->tcp, GRPC_BACKLOG, on_connection);
+}
+
+enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, size_t count,
+                         struct tls_context *context, size_t max_connections, const struct grpc_server_events *events,
+                         void *owner, struct grpc_server **ret_server, struct note *note)
+{
+    struct grpc_server *server = calloc(1, sizeof(*server));
+    if (!server)
+        return note_set(note, ERR_NOMEM, "out of memory");
+    server->listeners = calloc(count, sizeof(*server->listeners));
+    if (!server->listeners) {
+        free(server);
+        return note_set(note, ERR_NOMEM, "out of memory");
+    }
+    server->loop = loop;
+    server->context = tls_context_hold(context);
+    server->events = events;
+    server->owner = owner;
+    server->max_connections = max_connections;
+    for (size_t i = 0; i < count; i++) {
+        int status = listen_on(server, &server->listeners[i], &addresses[i]);
+        if (status < 0) {
+            char text[IP_ENDPOINT_TEXT_BYTES];
+            ip_endpoint_format(&addresses[i], text);
+            grpc_server_close(server, NULL);
+            return note_set(note, err_from_errno(-status), "cannot listen on %s: %s", text, uv_strerror(status));
+        }
+    }
+    *ret_server = server;
+    return ERR_OK;
+}
+
+void grpc_server_set_context(struct grpc_server *server, struct tls_context *context)
+{
+    tls_context_hold(context);
+    tls_context_drop(server->context);
+    server->context = context;
+}
+
+struct ip_endpoint grpc_server_address(const struct grpc_server *server, size_t index)
+{
+    struct ip_endpoint endpoint = {0};
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+
+    if (uv_tcp_getsockname(&server->listeners[index].tcp, (struct sockaddr *)&address, &len) < 0 ||
+        ip_endpoint_from_sockaddr((struct sockaddr *)&address, &endpoint) != ERR_OK)
+        return (struct ip_endpoint){0};
+    return endpoint;
+}
+
+void grpc_server_close(struct grpc_server *server, void (*on_gone_)(void *owner))
+{
+    server->closing = true;
+    server->on_gone = on_gone_;
+    for (size_t i = 0; i < server->listener_count; i++)
+        uv_close((uv_handle_t *)&server->listeners[i].tcp, on_listener_closed);
+    // Each session ends its calls; its on_session_gone takes it off the list.
+    for (struct connection *connection = server->connections; connection;) {
+        struct connection *next = connection->next;
+        h2_shutdown(connection->session, 0);
+        connection = next;
+    }
+    finish_close(server);
+}
