@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "controller/store/schema.h"
+
+// A migration is never edited once it was released; a change is a new one.
+static const char version_1[] =
+    "CREATE TABLE settings("
+    "  key TEXT PRIMARY KEY,"
+    "  value TEXT NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
+    // One row. The trigger is the last line of defence against agents that would refuse an older number.
+    "CREATE TABLE generation("
+    "  one INTEGER PRIMARY KEY CHECK(one = 1),"
+    "  number INTEGER NOT NULL CHECK(number >= 0)"
+    ") STRICT;"
+    "INSERT INTO generation VALUES(1, 0);"
+    "CREATE TRIGGER generation_only_up BEFORE UPDATE ON generation WHEN NEW.number <= OLD.number"
+    "  BEGIN SELECT RAISE(ABORT, 'the generation only goes up'); END;"
+    "CREATE TRIGGER generation_stays BEFORE DELETE ON generation"
+    "  BEGIN SELECT RAISE(ABORT, 'the generation only goes up'); END;"
+
+    "CREATE TABLE admins("
+    "  name TEXT PRIMARY KEY,"
+    "  serial BLOB NOT NULL CHECK(length(serial) BETWEEN 1 AND 20),"
+    "  expires INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE tokens("
+    "  id BLOB PRIMARY KEY CHECK(length(id) = 16),"
+    "  secret_sha384 BLOB NOT NULL CHECK(length(secret_sha384) = 48),"
+    "  host TEXT NOT NULL,"
+    "  workload TEXT NOT NULL,"
+    "  expires INTEGER NOT NULL,"
+    "  used_at INTEGER"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE token_labels("
+    "  token BLOB NOT NULL REFERENCES tokens(id) ON DELETE CASCADE,"
+    "  key TEXT NOT NULL,"
+    "  value TEXT NOT NULL,"
+    "  PRIMARY KEY(token, key)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE token_addresses("
+    "  token BLOB NOT NULL REFERENCES tokens(id) ON DELETE CASCADE,"
+    "  address BLOB NOT NULL CHECK(length(address) IN (4, 16)),"
+    "  PRIMARY KEY(token, address)"
+    ") STRICT, WITHOUT ROWID;"
+
+    // The serials tell which of a name's certificates are in use: the last one, and the one it was renewed from (its answer may
+    // have been lost on the way).
+    "CREATE TABLE hosts("
+    "  name TEXT PRIMARY KEY,"
+    "  slot INTEGER NOT NULL UNIQUE CHECK(slot BETWEEN 1 AND 1048575),"
+    "  workload TEXT NOT NULL,"
+    "  serial BLOB NOT NULL CHECK(length(serial) <= 20),"
+    "  previous_serial BLOB NOT NULL CHECK(length(previous_serial) <= 20),"
+    "  certificate_expires INTEGER NOT NULL,"
+    "  revoked_at INTEGER,"
+    "  revoked_reason TEXT NOT NULL DEFAULT ''"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE host_labels("
+    "  host TEXT NOT NULL REFERENCES hosts(name) ON DELETE CASCADE,"
+    "  key TEXT NOT NULL,"
+    "  value TEXT NOT NULL,"
+    "  PRIMARY KEY(host, key)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE host_addresses("
+    "  host TEXT NOT NULL REFERENCES hosts(name) ON DELETE CASCADE,"
+    "  address BLOB NOT NULL CHECK(length(address) IN (4, 16)),"
+    "  live INTEGER NOT NULL CHECK(live IN (0, 1)),"
+    "  PRIMARY KEY(host, address)"
+    ") STRICT, WITHOUT ROWID;"
+    // No address of two live hosts, whatever the code above thinks.
+    "CREATE UNIQUE INDEX host_address_live ON host_addresses(address) WHERE live = 1;"
+
+    "CREATE TABLE policies("
+    "  generation INTEGER PRIMARY KEY,"
+    "  text TEXT NOT NULL,"
+    "  applied_by TEXT NOT NULL,"
+    "  applied_at INTEGER NOT NULL"
+    ") STRICT;"
+
+    "CREATE TABLE audit("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  time_ms INTEGER NOT NULL,"
+    "  actor TEXT NOT NULL,"
+    "  action TEXT NOT NULL,"
+    "  object TEXT NOT NULL,"
+    "  outcome TEXT NOT NULL,"
+    "  hash BLOB NOT NULL CHECK(length(hash) = 48)"
+    ") STRICT;"
+    // The end of the chain, kept apart so that rows cut off its end are missed.
+    "CREATE TABLE audit_head("
+    "  one INTEGER PRIMARY KEY CHECK(one = 1),"
+    "  number INTEGER NOT NULL,"
+    "  hash BLOB NOT NULL CHECK(length(hash) = 48)"
+    ") STRICT;"
+    "INSERT INTO audit_head VALUES(1, 0, zeroblob(48));";
+
+const char *const schema_migrations[] = {version_1};
+const size_t schema_version = sizeof(schema_migrations) / sizeof(schema_migrations[0]);
