@@ -60,6 +60,7 @@ struct keying_config {
     const struct trust *trust; // the network CA; outlives
     const struct keying_actions *actions;
     void *context;
+    bool keep_keys; // for keying_each_sa; otherwise the keys of an SA are wiped as soon as the kernel has it
 };
 
 struct keying;
@@ -118,6 +119,8 @@ void keying_each_sa(const struct keying *keying, void (*each)(void *context, con
 struct keying_counters {
     uint64_t epochs_published, rekeys_done, bundles_accepted, bundles_refused, bundles_stale, acks_accepted,
         acks_refused, pairs_burned;
+    uint64_t acks_stale;    // of pairs that are not, or no longer, there
+    uint64_t kernel_errors; // installs, switches, removals and questions that the kernel refused; each is tried again
 };
 const struct keying_counters *keying_counters(const struct keying *keying);
 
