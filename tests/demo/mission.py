@@ -142,7 +142,7 @@ class Mission:
             for name in names:
                 status = self.fleet.local(name, "status", check=False)
                 peers = status["agent"]["peers"] if status else []
-                if not peers or not all(p["ipsec"]["up"] for p in peers if p["ipsec"]["needed"]):
+                if not peers or not all(p["ipsec_up"] for p in peers if p["ipsec_needed"]):
                     return False
             return True
         topology.wait_until("all SA pairs are installed", up, 60, 0.5)
@@ -172,10 +172,10 @@ class Mission:
         self.collect_secrets()
 
     def collect_secrets(self):
-        for name in ("esp_sa", "tls-secrets.log"):
+        for role, name in (("network", "esp_sa"), ("https", "tls-secrets.log")):
             lines = []
             for host in HOSTS:
-                part = self.fleet.folder / "agents" / host / "export" / name
+                part = self.fleet.folder / "agents" / host / "export" / role / name
                 if part.exists():
                     lines += part.read_text().splitlines()
             (self.folder / name).write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)))
@@ -241,8 +241,12 @@ class Mission:
 
     def rekeys(self, name):
         status = self.fleet.local(name, "status", check=False)
-        counters = status["agent"]["roles"]["network"]["counters"] if status else {}
-        return counters.get("rekeys_done", {}).get("value", 0)
+        counters = self.roles(status)["network"]["counters"] if status else []
+        return next((int(c["value"]) for c in counters if c["name"] == "rekeys_done"), 0)
+
+    @staticmethod
+    def roles(status):
+        return {role["role"]: role for role in status["agent"]["roles"]}
 
     def rotate(self):
         self.fleet.apply(HERE / "policy-rotation.yaml")
@@ -317,8 +321,8 @@ class Mission:
         return (self.work / "stream.txt").read_text().count("tick")
 
     def independence(self):
-        status = self.fleet.local("api", "status")["agent"]
-        roles = status["roles"]
+        status = self.fleet.local("api", "status")
+        roles, warnings = self.roles(status), status["agent"]["warnings"]
         network, https = roles["network"], roles["https"]
         facts = {}
         for what, key in (("CAs", "ca_sha384"), ("keys", "key_sha384"), ("uids", "uid"), ("processes", "pid"), ("cipher implementations", "cipher_code")):
@@ -337,7 +341,7 @@ class Mission:
         self.claim("independence", "the layers share no CA, key, uid, process or cipher code", proven and all(f["differ"] for f in facts.values()),
                    sum(f["differ"] for f in facts.values()), f"of {len(facts)} separate", facts=facts)
         self.claim("secrets-shown", "status shows that this run exports its secrets", any(r.get("secrets_exported") for r in roles.values()), 1, "warning",
-                   warnings=status["warnings"])
+                   warnings=warnings)
 
     def revoke(self):
         web, api, db = map(self.host, ("web", "api", "db"))

@@ -60,8 +60,6 @@ class Fleet:
         host = self.topology[name]
         folder = self.folder / "agents" / name
         (folder / "run").mkdir(parents=True)
-        (folder / "export").mkdir()
-        os.chmod(folder / "export", 0o777)
         token = self.token(name, labels, addresses or [host.ipv4, host.ipv6])
         host.run(self.bin / "twofold-agent", "enrol", "--controller", self.endpoint, "--token-file", "-", "--state", folder / "state",
                  *self.user_options(), input=token)

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Keying among hosts under everything that may happen to them, by seeds. KEYING_SEED=n runs one seed, KEYING_SEEDS=n so many.
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/unit/keying_world.h"
+
+static struct pki pki;
+
+static void set_up(void)
+{
+    pki_init(&pki);
+}
+
+static void tear_down(void)
+{
+    pki_free(&pki);
+}
+
+TestSuite(keying_sim, .init = set_up, .fini = tear_down, .timeout = 100);
+
+static void expect_settled(struct world *world, uint64_t seed)
+{
+    char why[1024] = "";
+    // Twice as long as the longest repetition, and time for a new epoch of each.
+    for (int i = 0; i < 180 && !world_is_settled(world, why, sizeof(why)); i++)
+        world_run(world, 1000);
+    cr_assert(world_is_settled(world, why, sizeof(why)), "seed %" PRIu64 " does not settle: %s", seed, why);
+}
+
+Test(keying_sim, two_hosts_find_each_other)
+{
+    struct world *world = world_new(&(struct world_config){.seed = 1, .hosts = 2, .rekey_seconds = 3600}, &pki);
+    char why[1024] = "";
+
+    world_run(world, 300);
+    cr_assert(world_is_settled(world, why, sizeof(why)), "%s", why);
+    world_run(world, 2000);
+    cr_assert_gt(world_tally(world)->packets, 10);
+    world_free(world);
+}
+
+Test(keying_sim, a_hundred_rotations_lose_nothing)
+{
+    struct world *world = world_new(&(struct world_config){.seed = 2, .hosts = 2, .rekey_seconds = 2, .v6 = true}, &pki);
+
+    world_run(world, 200000);
+    cr_assert_geq(keying_counters(world_keying(world, 0))->epochs_published, 90);
+    cr_assert_geq(keying_counters(world_keying(world, 0))->rekeys_done, 170);
+    cr_assert_eq(world_tally(world)->lost, 0);
+    world_free(world);
+}
+
+static uint64_t from_environment(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static void change_relay(struct world *world)
+{
+    static const struct world_relay relays[] = {
+        {0},
+        {.drop_percent = 10, .delay_ms_max = 500},
+        {.drop_percent = 50, .double_percent = 30, .delay_ms_max = 3000},
+        {.double_percent = 100, .delay_ms_max = 100},
+        {.delay_ms_max = 20000},
+        {.drop_percent = 90},
+        {.is_cut = true},
+    };
+    *world_relay(world) = relays[world_random(world, sizeof(relays) / sizeof(relays[0]))];
+}
+
+// Something happens.
+static void disturb(struct world *world, size_t hosts)
+{
+    size_t a = world_random(world, hosts), b = (a + 1 + world_random(world, hosts - 1)) % hosts;
+
+    switch (world_random(world, 16)) {
+    case 0:
+        world_restart(world, a, WORLD_RESTART);
+        break;
+    case 1:
+        if (world_random(world, 3) == 0)
+            world_restart(world, a, world_random(world, 2) ? WORLD_LOST : WORLD_REBOOT);
+        break;
+    case 2:
+        world_connect(world, a, b, world_random(world, 3) != 0);
+        break;
+    case 3:
+        world_step_clock(world, a, (int64_t)world_random(world, 3) * 86400 - 86400);
+        break;
+    case 4:
+        world_break_kernel(world, a, world_random(world, 2) ? 20 : 0);
+        break;
+    case 5:
+        world_kill_in(world, a, (unsigned)world_random(world, 20));
+        break;
+    case 6:
+        world_new_session(world, a);
+        break;
+    case 7:
+        change_relay(world);
+        break;
+    case 8:
+        world_wear(world, a);
+        break;
+    case 9:
+        world_restart(world, a, WORLD_RESTART); // both at one moment
+        world_restart(world, b, WORLD_RESTART);
+        break;
+    default:
+        for (unsigned i = 0; i < 10; i++)
+            world_replay(world);
+    }
+}
+
+static uint64_t live(uint64_t seed, unsigned events)
+{
+    static const uint32_t rekeys[] = {2, 2, 5, 30, 3600};
+    struct world_config config = {
+        .seed = seed,
+        .hosts = 2 + seed % 4,
+        .rekey_seconds = rekeys[seed % 5],
+        .v6 = seed & 2,
+        .silent_percent = seed % 3 * 49,
+    };
+    struct world *world = world_new(&config, &pki);
+
+    for (unsigned i = 0; i < events; i++) {
+        disturb(world, config.hosts);
+        world_run(world, world_random(world, 4) ? world_random(world, 1500) : world_random(world, config.rekey_seconds * 1500));
+    }
+    world_heal(world);
+    for (size_t i = 0; i < config.hosts; i++)
+        for (size_t j = 0; j < i; j++)
+            world_connect(world, i, j, true);
+    expect_settled(world, seed);
+    uint64_t steps = world_steps(world);
+    if (getenv("KEYING_SEED"))
+        fprintf(stderr, "seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " packets, %" PRIu64 " excused, %" PRIu64 " keys, %" PRIu64 " messages\n", seed, steps,
+                world_tally(world)->packets, world_tally(world)->excused, world_tally(world)->keys, world_tally(world)->messages);
+    world_free(world);
+    return steps;
+}
+
+Test(keying_sim, whatever_happens_no_key_is_used_twice_and_nothing_is_lost)
+{
+    uint64_t first = from_environment("KEYING_SEED", 1), count = from_environment("KEYING_SEEDS", getenv("KEYING_SEED") ? 1 : 40);
+    uint64_t steps = 0;
+
+    for (uint64_t seed = first; seed < first + count; seed++)
+        steps += live(seed, 100);
+    cr_assert_geq(steps, 10000);
+}
