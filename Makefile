@@ -46,7 +46,7 @@ PROGRAMS  := $(BIN)/twofold $(BIN)/twofold-controller $(BIN)/twofold-agent
 UNITS     := $(patsubst tests/unit/%.c,$(OBJ)/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
-.PHONY: all help deps programs check units netns-programs lint test demo bench fuzz corpora install clean
+.PHONY: all help deps programs check units netns-programs interop-programs lint test demo bench fuzz corpora install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -118,6 +118,13 @@ $(OBJ)/netns/%: $(OBJ)/tests/netns/%.o $(UNIT_HELP) $(LIBRARY)
 	@$(CC) $(TF_LDFLAGS) -o $@ $^ $(TF_LIBS) -lcriterion
 
 netns-programs: $(NETNS)
+
+$(OBJ)/interop/%: $(OBJ)/tests/interop/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK    $@'
+	@$(CC) $(TF_LDFLAGS) -o $@ $^ $(TF_LIBS)
+
+interop-programs: $(patsubst tests/interop/%.c,$(OBJ)/interop/%,$(wildcard tests/interop/*.c))
 
 lint:
 	@tests/lint/run

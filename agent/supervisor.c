@@ -176,9 +176,11 @@ static void wires_close(struct wires *wires)
     close_pair(wires->ready);
 }
 
+static const struct wires NO_WIRES = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+
 static enum err wires_open(struct wires *ret_wires, struct note *note)
 {
-    struct wires wires = {{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
+    struct wires wires = NO_WIRES;
     int type = SOCK_STREAM | SOCK_CLOEXEC;
 
     if (socketpair(AF_UNIX, type, 0, wires.control_network) < 0 ||
@@ -230,7 +232,7 @@ static struct role_start describe(const struct supervisor *supervisor, enum role
 
 static enum err start_roles(struct supervisor *supervisor, struct note *note)
 {
-    struct wires wires;
+    struct wires wires = NO_WIRES;
 
     enum err err = wires_open(&wires, note);
     for (enum role role = 0; !err && role < ROLE_COUNT; role++) {

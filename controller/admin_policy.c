@@ -100,6 +100,9 @@ static void answer_findings(struct call *call, struct draft *draft)
     response.generation = call->daemon->fleet->generation;
     response.findings = draft->findings.pointers;
     response.n_findings = draft->findings.count;
+    char outcome[64];
+    snprintf(outcome, sizeof(outcome), "the policy has %zu findings", draft->findings.count);
+    call_audit_refusal(call, outcome);
     call_answer(call, &response.base);
 }
 

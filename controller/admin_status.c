@@ -76,7 +76,7 @@ void handle_get_status(struct call *call, const ProtobufCMessage *message)
     warn(&warnings, "both CA keys are on this machine: who controls it can issue any identity");
 
     Twofold__V1__GetStatusResponse response = TWOFOLD__V1__GET_STATUS_RESPONSE__INIT;
-    response.version = TWOFOLD_VERSION;
+    response.version = (char *)TWOFOLD_VERSION;
     response.trust_domain = (char *)daemon->state.config.trust_domain;
     response.generation = daemon->fleet->generation;
     response.hosts = counts.hosts;

@@ -15,6 +15,7 @@
 #include "control.pb-c.h"
 #include "controller/held.h"
 #include "controller/inventory.h"
+#include "controller/limiter.h"
 #include "policy/policy.h"
 #include "proto/base/clock.h"
 #include "proto/base/err.h"
@@ -33,6 +34,7 @@ struct agent {
     struct fleet *fleet;
     char host[NAME_MAX_BYTES + 1];
     struct session *session; // NULL: not connected; the session's owner is its connection
+    struct bucket openings;  // of sessions
 
     struct held applied; // in force there, as far as it is known here
     struct held sent;    // on its way; one at most

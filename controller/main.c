@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "controller/audit.h"
 #include "controller/daemon.h"
 #include "controller/init.h"
 #include "controller/store/admins.h"
@@ -202,13 +203,33 @@ static void set_limits(void)
     }
 }
 
+static enum err raise_generation(struct store *store, uint64_t above, struct note *note)
+{
+    char object[64];
+    snprintf(object, sizeof(object), "generation %llu", (unsigned long long)above + 1);
+    struct audit_event event = {.actor = "local", .action = "generation.raise", .object = object, .outcome = "ok"};
+    uint64_t present = 0;
+    enum err err = store_generation(store, &present, note);
+    if (err != ERR_OK || present > above)
+        return err;
+    err = store_begin(store, note);
+    if (err == ERR_OK)
+        err = store_raise_generation(store, above + 1, note);
+    if (err == ERR_OK)
+        err = audit_write(store, &clock_system, &event, note);
+    if (err == ERR_OK)
+        err = store_commit(store, note);
+    store_rollback(store);
+    return err;
+}
+
 static enum err open_to_run(const struct options *options, struct state *state, struct note *note)
 {
     enum err err = state_open(options->state, &clock_system, state, note);
     if (err == ERR_OK)
         err = state_lock(options->state, state, note);
     if (err == ERR_OK && options->generation_above > 0)
-        err = store_raise_generation(state->store, options->generation_above + 1, note);
+        err = raise_generation(state->store, options->generation_above, note);
     if (err == ERR_OK && options->config.listen_count > 0) {
         memcpy(state->config.listen, options->config.listen, sizeof(state->config.listen));
         state->config.listen_count = options->config.listen_count;

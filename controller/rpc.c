@@ -103,7 +103,7 @@ void call_answer(struct call *call, const ProtobufCMessage *response)
     grpc_call_finish(call->grpc, rpc_status(err), err == ERR_OK ? "" : "the answer could not be sent");
 }
 
-static void audit_refusal(struct call *call, const char *outcome)
+void call_audit_refusal(struct call *call, const char *outcome)
 {
     struct daemon *daemon = call->daemon;
     if (call->method->action == NULL)
@@ -116,7 +116,7 @@ static void audit_refusal(struct call *call, const char *outcome)
 void call_refuse_text(struct call *call, enum err err, const char *text)
 {
     struct daemon *daemon = call->daemon;
-    audit_refusal(call, text);
+    call_audit_refusal(call, text);
     // Anyone can fill a log by failing.
     if (call->method->caller != CALLER_ANYONE ||
         bucket_take(&daemon->denials, &denial_rate, clock_boot_ms(daemon->clock)))

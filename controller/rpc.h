@@ -38,6 +38,9 @@ void call_answer(struct call *call, const ProtobufCMessage *response);
 void call_refuse(struct call *call, enum err err, const struct note *note);
 void call_refuse_text(struct call *call, enum err err, const char *text);
 
+// For a change that was answered but not made.
+void call_audit_refusal(struct call *call, const char *outcome);
+
 // The audit row of a change by this call, inside its transaction.
 MUST_USE enum err call_audit(struct call *call, struct note *note);
 

@@ -17,6 +17,7 @@ enum session_state { SESSION_NEW, SESSION_LIVE, SESSION_ENDED };
 // only for a slice that was sent.
 static const struct rate bundle_rate = {.interval_ms = 500, .burst = 16};
 static const struct rate pair_rate = {.interval_ms = 1, .burst = 65536};
+static const struct rate opening_rate = {.interval_ms = 1000, .burst = 16};
 static const struct rate status_rate = {.interval_ms = 500, .burst = 16};
 
 struct session {
@@ -67,6 +68,8 @@ enum err session_open(struct fleet *fleet, const char *host, const struct sessio
     if (session == NULL)
         return ERR_NOMEM;
     enum err err = fleet_agent(fleet, host, &session->agent);
+    if (err == ERR_OK && !bucket_take(&session->agent->openings, &opening_rate, clock_boot_ms(fleet->clock)))
+        err = ERR_LIMIT;
     if (err != ERR_OK) {
         free(session);
         return err;

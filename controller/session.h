@@ -29,7 +29,7 @@ struct session_port {
                 const char *text); // ends it with PERMISSION_DENIED or UNAVAILABLE, and closes the connection
 };
 
-// Replaces an older session of the host. `host` has proven its name.
+// Replaces an older session of the host. `host` has proven its name. ERR_LIMIT: it comes back too often.
 MUST_USE enum err session_open(struct fleet *fleet, const char *host, const struct session_port *port, void *context,
                                struct session **ret_session);
 void session_on_message(struct session *session, const uint8_t *bytes, size_t len);

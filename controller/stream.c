@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "controller/rpc.h"
 #include "controller/session.h"
 
 struct stream {
@@ -78,9 +79,12 @@ void stream_open(struct daemon *daemon, struct grpc_call *call, const char *host
     }
     stream->daemon = daemon;
     stream->call = call;
-    if (session_open(daemon->fleet, host, &port, stream, &stream->session) != ERR_OK) {
+    enum err err = session_open(daemon->fleet, host, &port, stream, &stream->session);
+    if (err != ERR_OK) {
         free(stream);
-        grpc_call_finish(call, GRPC_UNAVAILABLE, "the controller is out of memory");
+        grpc_call_finish(call, rpc_status(err),
+                         err == ERR_LIMIT ? "too many sessions of this host within a short time: wait a second"
+                                          : "the controller is out of memory");
         return;
     }
     grpc_call_set_owner(call, &events, stream);

@@ -20,14 +20,6 @@ static int compare_segments(const void *a, const void *b)
     return strcmp(((const struct policy_segment *)a)->name, ((const struct policy_segment *)b)->name);
 }
 
-const struct policy_segment *policy_segment(const struct policy *policy, const char *name)
-{
-    struct policy_segment key = {.name = name};
-    if (policy->segment_count == 0)
-        return NULL;
-    return bsearch(&key, policy->segments, policy->segment_count, sizeof(*policy->segments), compare_segments);
-}
-
 static const char *segment_name(const void *context, size_t index)
 {
     return ((const struct policy_segment *)context)[index].name;
@@ -44,6 +36,10 @@ static void resolve(const struct policy *policy, struct policy_names *names, str
             continue;
         }
         name->segment = SIZE_MAX;
+        if (notes->count == NOTES_MAX) { // nobody would read the hint, and looking for it takes its time
+            notes->dropped++;
+            continue;
+        }
         words_quote(name->text, quoted);
         words_hint(words_nearest(name->text, segment_name, policy->segments, policy->segment_count), hint);
         notes_add(notes, name->place.line, name->place.column, "There is no segment %s.%s Define it below 'segments'.",
@@ -227,15 +223,6 @@ static enum err check_cidrs(const struct policy *policy, struct notes *notes)
 }
 
 // ---- ports
-
-void policy_port_format(const struct policy_port *port, char ret_text[POLICY_PORT_TEXT_BYTES])
-{
-    const char *protocol = port->protocol == TWOFOLD__V1__PROTOCOL__PROTOCOL_TCP ? "tcp" : "udp";
-    if (port->first == port->last)
-        snprintf(ret_text, POLICY_PORT_TEXT_BYTES, "%s/%u", protocol, port->first);
-    else
-        snprintf(ret_text, POLICY_PORT_TEXT_BYTES, "%s/%u-%u", protocol, port->first, port->last);
-}
 
 static bool covers(const struct policy_port *port, unsigned number)
 {

@@ -7,14 +7,11 @@ static bool pinhole_reaches(const struct policy_view *view, const struct policy_
 {
     if (!pinhole->cidrs_given)
         return true;
-    for (size_t i = 0; i < pinhole->cidrs.count; i++) {
-        const struct ip_prefix *prefix = &pinhole->cidrs.items[i].prefix;
-        if (far->by_address && ip_prefix_contains(prefix, &far->address))
+    if (far->by_address)
+        return policy_cidrs_have(&pinhole->cidrs, &far->address);
+    for (size_t i = 0; i < view->hosts[far->host].address_count; i++) {
+        if (policy_cidrs_have(&pinhole->cidrs, &view->hosts[far->host].addresses[i]))
             return true;
-        for (size_t j = 0; !far->by_address && j < view->hosts[far->host].address_count; j++) {
-            if (ip_prefix_contains(prefix, &view->hosts[far->host].addresses[j]))
-                return true;
-        }
     }
     return false;
 }

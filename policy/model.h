@@ -88,8 +88,8 @@ struct policy_pinhole {
     const char *name;
     struct place place;
     Twofold__V1__Direction direction;
-    bool cidrs_given; // otherwise any address
-    struct policy_cidrs cidrs;
+    bool cidrs_given;          // otherwise any address
+    struct policy_cidrs cidrs; // sorted and disjoint after the check
     struct policy_ports ports;
 };
 
@@ -108,6 +108,9 @@ struct policy {
 
 // The segment with this name, or NULL.
 const struct policy_segment *policy_segment(const struct policy *policy, const char *name);
+
+// Of a pinhole's CIDRs, which the check has sorted and made disjoint.
+bool policy_cidrs_have(const struct policy_cidrs *cidrs, const struct ip *address);
 
 // "tcp/80" or "tcp/9000-9010".
 #define POLICY_PORT_TEXT_BYTES 24

@@ -31,17 +31,20 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-// Optimal string alignment distance; both words are at most WORD_BYTES_MAX long.
+// Optimal string alignment distance of words at most WORD_BYTES_MAX long whose lengths differ by at most EDITS_MAX. Only the diagonal band
+// is worked out in which it can be EDITS_MAX or less; beyond, the outcome is some larger number.
 static size_t edits(const char *a, size_t a_len, const char *b, size_t b_len)
 {
-    size_t rows[3][WORD_BYTES_MAX + 1];
+    size_t rows[3][WORD_BYTES_MAX + 2];
     size_t *before = rows[0], *last = rows[1], *row = rows[2];
 
     for (size_t j = 0; j <= b_len; j++)
         last[j] = j;
     for (size_t i = 1; i <= a_len; i++) {
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
+        size_t low = i > EDITS_MAX ? i - EDITS_MAX : 1, high = smaller(b_len, i + EDITS_MAX);
+        row[low - 1] = low == 1 ? i : WORD_BYTES_MAX;
+        row[high + 1] = WORD_BYTES_MAX;
+        for (size_t j = low; j <= high; j++) {
             size_t replace = last[j - 1] + (a[i - 1] != b[j - 1]);
             row[j] = smaller(replace, smaller(last[j], row[j - 1]) + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])

@@ -192,6 +192,7 @@ static void begin(struct intake *intake, const Twofold__V1__SliceDelta *delta)
     if (is_in_force(intake, delta)) {
         message_free(slice);
         answer(intake, delta->nonce, true, "");
+        intake->config.settled(intake->config.context, true, "");
         return;
     }
     if (check(intake, slice, &note) != ERR_OK) {

@@ -25,7 +25,7 @@ struct intake_config {
     enum err (*admit)(void *context, const Twofold__V1__Slice *slice, struct note *note);
     // The answer to the controller.
     void (*answer)(void *context, const Twofold__V1__SliceResult *result);
-    // A slice came into force, or (false) was refused and nothing has changed. After `answer`.
+    // A slice is in force, or (false) was refused and nothing has changed. After `answer`.
     void (*settled)(void *context, bool applied, const char *reason);
     // The roles may disagree: end. After `answer`.
     void (*broken)(void *context, const char *reason);

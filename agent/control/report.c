@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "proto/base/log.h"
-#include "proto/wire/message.h"
 
 enum {
     POLL_MS = 1000,       // of the roles' status
     POLL_LARGE_MS = 5000, // with more than PEERS_LARGE peers
     PEERS_LARGE = 256,
+    ROLES_SILENT_MS = 30000, // at the start
     REPORT_ALIVE_MS = 30000, // to the controller without a change
 };
 
@@ -58,10 +58,8 @@ static struct status_facts gather_facts(const struct control *control, const str
 static enum err report(struct control *control, const struct notes *warnings)
 {
     const struct status_facts facts = gather_facts(control, warnings);
-    Twofold__V1__AgentMessage message = TWOFOLD__V1__AGENT_MESSAGE__INIT;
     uint64_t now = clock_boot_ms(&clock_system);
     uint8_t digest[DIGEST_BYTES];
-    ProtobufCMessage *decoded;
     uint8_t *bytes;
     size_t len;
 
@@ -73,14 +71,8 @@ static enum err report(struct control *control, const struct notes *warnings)
         return ERR_OK;
     if ((err = status_agent(control->status, &facts, &bytes, &len)))
         return err;
-    err = message_decode(&twofold__v1__agent_status__descriptor, bytes, len, &decoded);
+    err = uplink_send_bytes(control->uplink, bytes, len);
     free(bytes);
-    if (err)
-        return err;
-    message.body_case = TWOFOLD__V1__AGENT_MESSAGE__BODY_STATUS;
-    message.status = (Twofold__V1__AgentStatus *)decoded;
-    err = uplink_send(control->uplink, &message);
-    message_free(decoded);
     if (!err) {
         memcpy(control->reported, digest, sizeof(digest));
         control->reported_boot_ms = now;
@@ -126,6 +118,17 @@ enum err control_make_local_status(void *context, const struct inquiry_answers *
 
 // ---- polling the roles
 
+// The stored slice waits for the roles' first reports, which it may be judged by; a role that stays silent does not keep the session waiting.
+static bool roles_are_known(struct control *control)
+{
+    uint64_t now = clock_boot_ms(&clock_system);
+
+    if (!control->first_poll_boot_ms)
+        control->first_poll_boot_ms = now;
+    return (status_of(control->status, ROLE_NETWORK) && status_of(control->status, ROLE_HTTPS)) ||
+           now - control->first_poll_boot_ms >= ROLES_SILENT_MS;
+}
+
 static void on_poll(struct inquiry_waiter *waiter, const struct inquiry_answers *answers)
 {
     struct control *control = (struct control *)((char *)waiter - offsetof(struct control, poll));
@@ -134,8 +137,7 @@ static void on_poll(struct inquiry_waiter *waiter, const struct inquiry_answers 
     (void)answers; // kept in control->status as they came
     control->poll_at_boot_ms =
         clock_boot_ms(&clock_system) + (slice && slice->n_peers > PEERS_LARGE ? POLL_LARGE_MS : POLL_MS);
-    // The first answers, or none in time, are what the stored slice has waited for.
-    if (!control->started && !intake_is_busy(control->intake))
+    if (!control->started && !intake_is_busy(control->intake) && roles_are_known(control))
         control_start_stored(control);
     control_report(control);
 }

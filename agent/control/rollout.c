@@ -153,7 +153,8 @@ static void on_settled(void *context, bool applied, const char *reason)
 
     snprintf(control->slice_problem, sizeof(control->slice_problem), "%s%s",
              applied ? "" : "the newest slice was refused: ", applied ? "" : reason);
-    if (applied)
+    // Also when nothing has changed: bundles of its peers were kept while the roles were busy.
+    if (intake_slice(control->intake))
         early_release(control->early, intake_slice(control->intake), control_send_bundle, control);
     start_session(control);
 }

@@ -165,8 +165,6 @@ static void warn(struct warnings *warnings, const char *text)
 
 static void warnings_collect(const struct status *status, const struct status_facts *facts, struct warnings *warnings)
 {
-    bool exported = false;
-
     memset(warnings, 0, sizeof(*warnings));
     for (size_t i = 0; i < facts->warnings->count; i++)
         warn(warnings, facts->warnings->items[i].text);
@@ -175,12 +173,7 @@ static void warnings_collect(const struct status *status, const struct status_fa
 
         for (size_t i = 0; of && i < of->n_warnings; i++)
             warn(warnings, of->warnings[i]);
-        exported |= of && of->secrets_exported;
     }
-    if (exported)
-        warn(warnings,
-             "SESSION KEYS ARE WRITTEN TO FILES (--export-secrets): whoever reads them reads the traffic; restart the "
-             "agent without it");
     // The check only says what it finds; here both answers are known.
     bool independent = independence_check(status->of[ROLE_NETWORK], status->of[ROLE_HTTPS], &warnings->independence);
     for (size_t i = 0; !independent && i < warnings->independence.count; i++)
@@ -204,6 +197,7 @@ static void fill_agent(const struct status *status, const struct status_facts *f
 static enum err encode_agent(const struct status *status, const struct status_facts *facts, bool with_ages,
                              uint8_t **ret_bytes, size_t *ret_len)
 {
+    Twofold__V1__AgentMessage message = TWOFOLD__V1__AGENT_MESSAGE__INIT;
     Twofold__V1__AgentStatus agent = TWOFOLD__V1__AGENT_STATUS__INIT;
     struct warnings *warnings = calloc(1, sizeof(*warnings));
     struct peers peers;
@@ -217,7 +211,9 @@ static enum err encode_agent(const struct status *status, const struct status_fa
         peers.items[i].age_seconds = 0;
     warnings_collect(status, facts, warnings);
     fill_agent(status, facts, &peers, warnings, &agent);
-    err = message_encode(&agent.base, ret_bytes, ret_len);
+    message.body_case = TWOFOLD__V1__AGENT_MESSAGE__BODY_STATUS;
+    message.status = &agent;
+    err = message_encode(&message.base, ret_bytes, ret_len);
     peers_free(&peers);
 
 err_free_warnings:

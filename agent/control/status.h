@@ -43,7 +43,7 @@ enum err status_local(const struct status *status, const struct status_facts *fa
                       size_t *ret_len); // a LocalResponse
 MUST_USE
 enum err status_agent(const struct status *status, const struct status_facts *facts, uint8_t **ret_bytes,
-                      size_t *ret_len); // an AgentStatus
+                      size_t *ret_len); // an AgentMessage
 
 // The same as status_agent without what changes by itself (ages): two of them differ only when there is something to report.
 MUST_USE

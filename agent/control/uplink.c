@@ -84,9 +84,9 @@ static void on_timer(uv_timer_t *timer)
         connect_now(uplink);
 }
 
-static void wait_and_retry(struct uplink *uplink, uint64_t wait_ms)
+static void wait_and_retry(struct uplink *uplink, uint64_t wait_ms, const char *event)
 {
-    move(uplink, WAITING, "lost");
+    move(uplink, WAITING, event);
     if (uv_timer_start(&uplink->timer, on_timer, wait_ms, 0) < 0)
         abort(); // only with a closing timer, and then the state is CLOSING
 }
@@ -130,8 +130,7 @@ static void on_stream_done(void *owner, struct grpc_call *call, enum grpc_status
     if (status == GRPC_OK)
         snprintf(why, sizeof(why), "the controller ended the session");
     else if (status == GRPC_PERMISSION_DENIED || status == GRPC_UNAUTHENTICATED)
-        snprintf(why, sizeof(why),
-                 "the controller refused this host: %s; if that is not meant, enrol it again with a new token",
+        snprintf(why, sizeof(why), "the controller refused this host: %s",
                  text && text[0] ? text : "it gave no reason");
     else
         snprintf(why, sizeof(why), "the session ended: %s", text && text[0] ? text : "it gave no reason");
@@ -200,7 +199,7 @@ static void on_channel_gone(void *owner, struct grpc_channel *channel, enum err 
     set_problem(uplink, note && note->text[0] ? note->text : err_text(err ? err : ERR_CLOSED));
     uint64_t wait_ms = uplink->reconnect_now ? 0 : backoff_next_ms(&uplink->backoff);
     uplink->reconnect_now = false;
-    wait_and_retry(uplink, wait_ms);
+    wait_and_retry(uplink, wait_ms, was_open ? "lost" : "failed");
     log_event(LOG_LEVEL_WARNING, was_open ? "session.lost" : "session.failed", LOG_STR("cause", uplink->problem),
               LOG_U64("retry_ms", wait_ms));
     if (was_open)
@@ -218,7 +217,7 @@ static void connect_now(struct uplink *uplink)
                                 &CHANNEL_EVENTS, uplink, &uplink->channel);
     if (err) {
         set_problem(uplink, err_text(err));
-        wait_and_retry(uplink, backoff_next_ms(&uplink->backoff));
+        wait_and_retry(uplink, backoff_next_ms(&uplink->backoff), "failed");
     }
 }
 
@@ -252,7 +251,7 @@ void uplink_set_context(struct uplink *uplink, struct tls_context *context)
         uplink->reconnect_now = true;
         give_up(uplink, "reconnecting with the renewed certificate");
     } else if (uplink->state == NEW || uplink->state == WAITING) {
-        wait_and_retry(uplink, 0);
+        wait_and_retry(uplink, 0, "context");
     }
 }
 
@@ -270,17 +269,20 @@ const char *uplink_problem(const struct uplink *uplink)
     return uplink->last_problem[0] ? uplink->last_problem : "connecting for the first time";
 }
 
+enum err uplink_send_bytes(struct uplink *uplink, const uint8_t *bytes, size_t len)
+{
+    return uplink->stream ? grpc_call_send(uplink->stream, bytes, len) : ERR_CLOSED;
+}
+
 enum err uplink_send(struct uplink *uplink, const Twofold__V1__AgentMessage *message)
 {
     uint8_t *bytes;
     size_t len;
 
-    if (!uplink->stream)
-        return ERR_CLOSED;
     enum err err = message_encode(&message->base, &bytes, &len);
     if (err)
         return err;
-    err = grpc_call_send(uplink->stream, bytes, len);
+    err = uplink_send_bytes(uplink, bytes, len);
     free(bytes);
     return err;
 }

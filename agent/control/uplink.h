@@ -48,6 +48,9 @@ const char *uplink_problem(const struct uplink *uplink);
 // ERR_CLOSED while there is no session; ERR_LIMIT when the controller takes nothing.
 MUST_USE
 enum err uplink_send(struct uplink *uplink, const Twofold__V1__AgentMessage *message);
+// The same with an AgentMessage that is encoded already.
+MUST_USE
+enum err uplink_send_bytes(struct uplink *uplink, const uint8_t *bytes, size_t len);
 
 // Asks for new certificates on the same connection, at most one request at a time (ERR_AGAIN).
 MUST_USE

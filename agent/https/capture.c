@@ -55,11 +55,18 @@ static enum err source_of(const uv_tcp_t *socket, struct ip_endpoint *ret_source
     return ip_endpoint_from_sockaddr((const struct sockaddr *)&address, ret_source);
 }
 
+static void log_failed_accept(struct https *https, const char *event, int status)
+{
+    if (https_may_log(https)) {
+        log_event(LOG_LEVEL_WARNING, event, LOG_STR("cause", uv_strerror(status)));
+    }
+}
+
 static void on_captured(uv_stream_t *listener, int status)
 {
     struct listeners *listeners = listener->data;
     if (status != 0) {
-        log_event(LOG_LEVEL_WARNING, "capture.accept_failed", LOG_STR("cause", uv_strerror(status)));
+        log_failed_accept(listeners->https, "capture.accept_failed", status);
         return;
     }
     struct flow *flow = flow_accept(listeners->https, listener);
@@ -85,7 +92,7 @@ static void on_tunnel(uv_stream_t *listener, int status)
 {
     struct listeners *listeners = listener->data;
     if (status != 0) {
-        log_event(LOG_LEVEL_WARNING, "tunnel.accept_failed", LOG_STR("cause", uv_strerror(status)));
+        log_failed_accept(listeners->https, "tunnel.accept_failed", status);
         return;
     }
     tunnel_accept(listeners->https, listener);

@@ -324,8 +324,8 @@ void flow_recheck(struct flow *flow)
         table_outbound(https->table, &record->destination, &verdict);
         if (verdict.allowed && flow->tunnel && !table_peer_has_workload(verdict.peer, flow->tunnel->identity)) {
             verdict.allowed = false;
-            snprintf(verdict.reason, sizeof(verdict.reason), "%.400s is no longer an identity of %s", record->peer_identity,
-                     verdict.peer->host);
+            snprintf(verdict.reason, sizeof(verdict.reason), "%.400s is no longer an identity of %s",
+                     record->peer_identity, verdict.peer->host);
         }
     } else {
         struct table_caller caller = {record->peer_identity, record->source.ip, record->destination.ip};
@@ -347,7 +347,7 @@ void flow_recheck(struct flow *flow)
     flow_cut(flow, reason);
 }
 
-static void tick_open(struct flow *flow)
+static void tick_app(struct flow *flow)
 {
     int status = pump_app_failure(flow);
     if (status != 0) {
@@ -376,19 +376,25 @@ static void tick_opening(struct flow *flow)
 void flow_tick(struct flow *flow, uint64_t boot_ms)
 {
     switch (flow->state) {
-    case FLOW_WAITING:
-    case FLOW_ASKING:
     case FLOW_REACHING:
     case FLOW_REACHING_HALF:
         if (boot_ms >= flow->deadline_ms) {
             tick_opening(flow);
         }
         return;
+    case FLOW_WAITING:
+    case FLOW_ASKING:
+        if (boot_ms >= flow->deadline_ms) {
+            tick_opening(flow);
+            return;
+        }
+        tick_app(flow);
+        return;
     case FLOW_OPEN:
     case FLOW_APP_ENDED:
     case FLOW_PEER_ENDED:
     case FLOW_ENDED:
-        tick_open(flow);
+        tick_app(flow);
         return;
     case FLOW_NONE:
     case FLOW_CLOSING:

@@ -49,6 +49,7 @@ void flow_open(struct flow *flow, const struct ip_endpoint *source, const struct
         flow_refuse(flow, reason);
         return;
     }
+    flow->record.verdict = TWOFOLD__V1__VERDICT__VERDICT_ALLOWED; // by this end; the other one may still refuse it
     pool_place(flow);
 }
 
@@ -159,6 +160,12 @@ void flow_receive(struct tunnel *tunnel, struct h2_stream *stream, const struct 
     struct verdict verdict = {.told = "this host has no policy yet", .reason = "no policy has reached this host yet"};
     if (https->table) {
         table_inbound(https->table, &caller, &request.authority, &verdict);
+    }
+    if (verdict.allowed && !tunnel->is_admitted) {
+        verdict.allowed = false;
+        snprintf(verdict.reason, sizeof(verdict.reason), "%s", tunnel->reason);
+        snprintf(verdict.told, sizeof(verdict.told),
+                 "the certificate of the tunnel does not name the address that it comes from");
     }
     flow_record_judge(&flow->record, &verdict);
     if (!verdict.allowed) {

@@ -15,6 +15,7 @@
     X(FLOWS_REPORTED, 10000, "flows in one report")                                     \
     X(QUEUED_BYTES, 512u << 20, "bytes of all flows that wait for applications")        \
     X(TUNNELS_IN, 4096, "tunnels that peers keep open to this host")                    \
+    X(TUNNELS_ADDRESS, 64, "tunnels that one address keeps open to this host")          \
     X(HANDSHAKES, 256, "tunnels whose handshake is not complete")                       \
     X(HANDSHAKES_ADDRESS, 64, "tunnels of one address whose handshake is not complete") \
     X(TUNNELS_LANE, 16, "tunnels from one local address to one address of a peer")      \

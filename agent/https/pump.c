@@ -20,7 +20,8 @@ static int socket_error(const struct flow *flow)
     uv_os_fd_t fd;
     int error = 0;
     socklen_t len = sizeof(error);
-    if (uv_fileno((const uv_handle_t *)&flow->app, &fd) != 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+    if (uv_fileno((const uv_handle_t *)&flow->app, &fd) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         return 0;
     }
     return uv_translate_sys_error(error);
@@ -57,7 +58,15 @@ static void on_read(uv_stream_t *socket, ssize_t count, const uv_buf_t *buf)
         }
         return;
     }
-    if (count < 0 && count != UV_ENOBUFS) {
+    if (count == UV_ENOBUFS) {
+        // Most of the time the end of the turn makes room: watching goes on until there was none twice.
+        if (flow->is_starved) {
+            pump_update_reading(flow);
+        }
+        flow->is_starved = true;
+        return;
+    }
+    if (count < 0) {
         flow_on_app_error(flow, (int)count);
         return;
     }
@@ -70,8 +79,8 @@ static void on_read(uv_stream_t *socket, ssize_t count, const uv_buf_t *buf)
         }
         assert(taken == (size_t)count);
         flow->record.bytes_sent += taken;
+        flow->is_starved = false;
     }
-    pump_update_reading(flow);
 }
 
 void pump_update_reading(struct flow *flow)

@@ -14,6 +14,7 @@
 #include "proto/base/log.h"
 
 #define CLOSE_DRAIN_MS 1000
+#define RETIRE_MS_MIN  300000 // certificates that nobody renews end soon, and another tunnel would not live longer
 
 static const struct h2_settings tunnel_settings = {
     .stream_window_bytes = HTTPS_STREAM_WINDOW_BYTES,
@@ -159,6 +160,9 @@ static void learn_peer(struct tunnel *tunnel)
     spiffe_format(&facts->id, tunnel->identity);
     snprintf(tunnel->suite, sizeof(tunnel->suite), "%s", tls_suite(conn_tls(conn)));
     tunnel->expires_ms = 1000 * (facts->not_after < own->not_after ? facts->not_after : own->not_after);
+    uint64_t now_ms = clock_unix_ms(tunnel->https->clock);
+    uint64_t half_ms = tunnel->expires_ms > now_ms ? (tunnel->expires_ms - now_ms) / 2 : 0;
+    tunnel->retires_ms = half_ms >= RETIRE_MS_MIN ? now_ms + half_ms : UINT64_MAX;
 }
 
 static bool certificate_names(const struct cert_facts *facts, const struct ip *ip)
@@ -344,15 +348,30 @@ enum err tunnel_connect(struct https *https, struct lane *lane, const struct ip 
     return ERR_OK;
 }
 
-static size_t handshakes_of(const struct https *https, const struct ip *remote)
+static size_t inbound_of(const struct tunnel_list *tunnels, const struct ip *remote)
 {
     const struct tunnel *tunnel;
     size_t count = 0;
-    LIST_FOREACH(tunnel, &https->handshaking, all)
+    LIST_FOREACH(tunnel, tunnels, all)
     {
-        count += ip_compare(&tunnel->remote.ip, remote) == 0;
+        count += !is_outbound(tunnel) && ip_compare(&tunnel->remote.ip, remote) == 0;
     }
     return count;
+}
+
+// The same, of what one address may have.
+static bool is_address_over_limit(struct https *https, const struct ip *remote, char *ret_text, size_t room)
+{
+    size_t handshaking = inbound_of(&https->handshaking, remote);
+    if (handshaking >= https_limit(https, HTTPS_LIMIT_HANDSHAKES_ADDRESS)) {
+        https_limit_sentence(https, HTTPS_LIMIT_HANDSHAKES_ADDRESS, ret_text, room);
+        return true;
+    }
+    if (handshaking + inbound_of(&https->tunnels, remote) >= https_limit(https, HTTPS_LIMIT_TUNNELS_ADDRESS)) {
+        https_limit_sentence(https, HTTPS_LIMIT_TUNNELS_ADDRESS, ret_text, room);
+        return true;
+    }
+    return false;
 }
 
 // Which limit another inbound tunnel would break, as a sentence; false: none.
@@ -393,12 +412,11 @@ void tunnel_accept(struct https *https, uv_stream_t *listener)
     }
     tunnel->remote = *conn_remote(h2_conn(tunnel->session));
     tunnel->local = *conn_local(h2_conn(tunnel->session));
-    size_t of_address = handshakes_of(https, &tunnel->remote.ip);
+    bool is_over = is_address_over_limit(https, &tunnel->remote.ip, reason, sizeof(reason));
     LIST_INSERT_HEAD(&https->handshaking, tunnel, all);
     https->handshaking_count++;
     https->inbound_count++;
-    if (of_address >= https_limit(https, HTTPS_LIMIT_HANDSHAKES_ADDRESS)) {
-        https_limit_sentence(https, HTTPS_LIMIT_HANDSHAKES_ADDRESS, reason, sizeof(reason));
+    if (is_over) {
         record_stranger(tunnel, reason);
         tunnel_close(tunnel, reason);
     }
@@ -431,6 +449,8 @@ void tunnel_tick(struct tunnel *tunnel, uint64_t boot_ms, uint64_t unix_ms)
         tunnel_close(tunnel, "its certificate has expired; the application has to connect again");
     } else if (!tunnel->is_admitted && idle_ms >= https_limit(tunnel->https, HTTPS_LIMIT_LINGER_MS)) {
         tunnel_close(tunnel, tunnel->reason);
+    } else if (is_outbound(tunnel) && tunnel->state == TUNNEL_OPEN && unix_ms >= tunnel->retires_ms) {
+        tunnel_retire(tunnel);
     } else if (tunnel->flow_count == 0 && (tunnel->state == TUNNEL_RETIRED || idle_ms >= patience_ms)) {
         close_idle(tunnel);
     }

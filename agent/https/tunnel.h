@@ -37,6 +37,7 @@ struct tunnel {
     char reason[FLOW_REASON_BYTES]; // why it was closed by us
     uint64_t idle_since_ms;         // boot; while it has no flows
     uint64_t expires_ms;            // unix; the earlier end of the two certificates
+    uint64_t retires_ms;            // unix; half of that time: new flows then take a tunnel with newer certificates
     size_t flow_count;
     size_t stream_limit; // as the peer let us find out
     struct flow_list flows;

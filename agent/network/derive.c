@@ -96,11 +96,9 @@ void derive_key_point(const struct derive_key *key, uint8_t ret_point[BUNDLE_POI
     memcpy(ret_point, key->point, BUNDLE_POINT_BYTES);
 }
 
-// wolfCrypt's check: coordinates below the field's size, on the curve, not infinity, and order times the point is infinity.
 static bool import_point(ecc_key *ecc, const uint8_t point[BUNDLE_POINT_BYTES])
 {
-    return point[0] == 4 && wc_ecc_import_x963_ex(point, BUNDLE_POINT_BYTES, ecc, ECC_SECP384R1) == 0 &&
-           wc_ecc_check_key(ecc) == 0;
+    return point[0] == 4 && wc_ecc_import_x963_ex(point, BUNDLE_POINT_BYTES, ecc, ECC_SECP384R1) == 0;
 }
 
 enum err derive_check_point(const uint8_t point[BUNDLE_POINT_BYTES])
@@ -109,7 +107,8 @@ enum err derive_check_point(const uint8_t point[BUNDLE_POINT_BYTES])
 
     if (wc_ecc_init(&ecc))
         return ERR_NOMEM;
-    bool good = import_point(&ecc, point);
+    // Coordinates below the field's size, on the curve, not infinity, and order times the point is infinity.
+    bool good = import_point(&ecc, point) && wc_ecc_check_key(&ecc) == 0;
     wc_ecc_free(&ecc);
     return good ? ERR_OK : ERR_CRYPTO;
 }

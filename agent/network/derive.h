@@ -60,7 +60,7 @@ struct derive_secrets {
     uint8_t outbound[DERIVE_PATHS_MAX][SA_KEY_BYTES];
 };
 
-// Z and PRK are wiped before it returns. ERR_CRYPTO: a bad point; ERR_IDENTITY: both ends are the same host, point or nonce (reflection).
+// The peer's point has passed derive_check_point. Z and PRK are wiped before it returns. ERR_CRYPTO; ERR_IDENTITY: both ends are the same host, point or nonce (reflection).
 MUST_USE
 enum err derive_secrets(const struct derive_key *key, const struct derive_input *input,
                         struct derive_secrets *ret_secrets);

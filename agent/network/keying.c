@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "agent/network/keying_inside.h"
-#include "proto/base/secret.h"
 
 enum err keying_new(const struct keying_config *config, struct keying **ret_keying, struct note *note)
 {
@@ -57,8 +56,6 @@ void keying_free(struct keying *keying)
     for (size_t i = 0; i < keying->revoked_count; i++)
         free(keying->revoked[i]);
     keying_own_forget(keying);
-    if (keying->leaving)
-        secret_wipe(keying->leaving, keying->leaving_capacity * sizeof(*keying->leaving));
     free(keying->leaving);
     free(keying->adopted);
     free(keying->peers);
@@ -122,7 +119,7 @@ void keying_publish_again(struct keying *keying)
     keying_own_tick(keying, keying_now(keying));
     for (size_t i = 0; i < keying->peer_count; i++)
         if (keying->peers[i]->retry_at_ms != UINT64_MAX)
-            keying_peer_nudge(keying, keying->peers[i]);
+            keying_watch_nudge(keying, keying->peers[i]);
     keying_leave(keying);
 }
 
@@ -136,7 +133,7 @@ void keying_tick(struct keying *keying)
     keying->wake_ms = UINT64_MAX;
     keying_leaving_tick(keying, now_ms);
     for (size_t i = 0; i < keying->peer_count; i++)
-        keying_peer_tick(keying, keying->peers[i], now_ms);
+        keying_watch_tick(keying, keying->peers[i], now_ms);
     keying_own_tick(keying, now_ms);
     keying_leave(keying);
 }
@@ -204,6 +201,11 @@ static void describe(const struct keying *keying, const struct keying_peer *peer
         snprintf(room, room_len, "%s", keying->own_problem);
     else
         describe_wait(keying, peer, up, room, room_len);
+    if (!room[0] && peer->usage_is_unknown)
+        snprintf(room, room_len,
+                 "the kernel does not say how much was sent to %s; it is asked again, and the SA ends at the kernel's "
+                 "own limit",
+                 peer->host);
     if (!room[0] && keying->store_problem[0])
         snprintf(room, room_len, "%s", keying->store_problem);
 }
@@ -228,31 +230,6 @@ enum err keying_peer_state(const struct keying *keying, const char *peer_name, s
     describe(keying, peer, state.up, state.problem, sizeof(state.problem));
     *ret_state = state;
     return ERR_OK;
-}
-
-void keying_each_sa(const struct keying *keying, void (*each)(void *context, const struct sa *sa), void *context)
-{
-    struct sa sa;
-
-    if (!keying->config.keep_keys)
-        return;
-    for (size_t i = 0; i < keying->peer_count; i++) {
-        const struct keying_peer *peer = keying->peers[i];
-        for (size_t j = 0; j < peer->pair_count; j++) {
-            for (size_t k = 0; k < 2 * peer->path_count; k++) {
-                const struct pair *pair = peer->pairs[j];
-                bool inbound = k & 1;
-                if (!(inbound ? pair->inbound_installed : pair->outbound_installed)[k / 2])
-                    continue;
-                keying_peer_sa(peer, pair, k / 2, inbound, &sa);
-                each(context, &sa);
-            }
-        }
-    }
-    for (size_t i = 0; i < keying->leaving_count; i++)
-        if (keying->leaving[i].sa.local_epoch)
-            each(context, &keying->leaving[i].sa);
-    secret_wipe(&sa, sizeof(sa));
 }
 
 const struct keying_counters *keying_counters(const struct keying *keying)

@@ -22,7 +22,9 @@
 
 #define SA_KEY_BYTES 36 // AES-256 key and the 4-byte salt of RFC 4106
 
-// One IPsec SA of a pair of hosts and of addresses.
+// One IPsec SA of a pair of hosts and of addresses. There is one in each direction for each family that both hosts have: between the
+// first (lowest) address of this host's certificate and the first of the peer in the slice. Further addresses of a family have no
+// SA: what they send stays blocked (docs/adr/0004).
 struct sa {
     char peer[NAME_MAX_BYTES + 1];
     bool inbound;
@@ -32,7 +34,7 @@ struct sa {
     uint32_t reqid;       // REQID_BASE + slot of the peer
     uint64_t local_epoch; // 0: not known (adopted from the kernel)
     uint64_t peer_epoch;
-    uint8_t key[SA_KEY_BYTES]; // zero when adopted
+    uint8_t key[SA_KEY_BYTES]; // for `install` only; zero otherwise
 };
 
 #define REQID_BASE 0x54000000u // own objects: reqid in REQID_BASE + [1, 2^20)
@@ -60,7 +62,6 @@ struct keying_config {
     const struct trust *trust; // the network CA; outlives
     const struct keying_actions *actions;
     void *context;
-    bool keep_keys; // for keying_each_sa; otherwise the keys of an SA are wiped as soon as the kernel has it
 };
 
 struct keying;
@@ -112,9 +113,6 @@ struct keying_peer_state {
 };
 MUST_USE
 enum err keying_peer_state(const struct keying *keying, const char *peer, struct keying_peer_state *ret_state);
-
-// Calls back for each SA in force, with its key, for the proof's secrets file (esp_sa). Only with --export-secrets.
-void keying_each_sa(const struct keying *keying, void (*each)(void *context, const struct sa *sa), void *context);
 
 struct keying_counters {
     uint64_t epochs_published, rekeys_done, bundles_accepted, bundles_refused, bundles_stale, acks_accepted,

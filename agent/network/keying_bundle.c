@@ -230,9 +230,9 @@ static enum err take_in(struct keying *keying, struct arrival *arrival, struct n
         return err;
     if (is_known(peer, arrival->message)) {
         // It says it again because it has not heard from us.
-        if (keying_peer_is_under_way(keying, peer) && keying_now(keying) >= peer->answered_ms + KEYING_RETRY_MS) {
-            peer->answered_ms = keying_now(keying);
-            keying_peer_nudge(keying, peer);
+        if (keying_make_is_under_way(keying, peer) && keying_now(keying) >= peer->nudged_ms + KEYING_RETRY_MS) {
+            peer->nudged_ms = keying_now(keying);
+            keying_watch_nudge(keying, peer);
         }
         return ERR_OK;
     }
@@ -246,7 +246,7 @@ static enum err take_in(struct keying *keying, struct arrival *arrival, struct n
     if (err)
         return note_set(note, err, "a bundle of %s cannot be kept: %s", peer->host, err_text(err));
     keying->counters.bundles_accepted++;
-    keying_peer_pair(keying, peer, true);
+    keying_make_pair(keying, peer, true);
     return ERR_OK;
 }
 
@@ -303,7 +303,7 @@ static enum err hear(struct keying *keying, const char *from, const uint8_t *bod
         return note_set(note, err, "an acknowledgement of %s is not made with this pair's keys", peer->host);
     }
     keying->counters.acks_accepted++;
-    keying_peer_hear(keying, peer, pair, word);
+    keying_step_hear(keying, peer, pair, word);
     return ERR_OK;
 }
 

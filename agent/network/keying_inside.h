@@ -74,8 +74,10 @@ struct keying_peer {
     uint64_t usage_at_ms;
     uint64_t retry_at_ms;
     unsigned retry_count;
-    uint64_t answered_ms;
-    bool is_worn;      // a soft limit is passed; a new epoch was asked for
+    uint64_t answered_ms[2]; // by word
+    uint64_t nudged_ms;
+    bool is_worn; // a soft limit is passed; a new epoch was asked for
+    bool usage_is_unknown;
     char trouble[256]; // of the kernel or a bundle, until a pair is complete
 };
 
@@ -199,26 +201,51 @@ enum err keying_peer_new(struct keying *keying, const char *host, struct keying_
 void keying_peer_free(struct keying *keying, struct keying_peer *peer); // forgets; touches no SA
 // Removes all its SAs and burns its pairs.
 void keying_peer_cut(struct keying *keying, struct keying_peer *peer);
-// Works out the pairs of addresses: the first of each family at each end.
-void keying_peer_paths(const struct keying *keying, const struct keying_peer *peer, struct derive_path *ret_paths,
-                       size_t *ret_count);
-// Makes the pair of the present epochs, if both are there and it was never made. `answer`: say so to the peer at once.
-void keying_peer_pair(struct keying *keying, struct keying_peer *peer, bool answer);
-void keying_peer_hear(struct keying *keying, struct keying_peer *peer, struct pair *pair, enum derive_word word);
-void keying_peer_nudge(struct keying *keying, struct keying_peer *peer); // says it all again, soon
-void keying_peer_tick(struct keying *keying, struct keying_peer *peer, uint64_t now_ms);
-// Both present bundles are there and the pair is not.
-bool keying_peer_lacks_pair(const struct keying *keying, const struct keying_peer *peer);
-// A pair of the present own epoch is under way.
-bool keying_peer_is_under_way(const struct keying *keying, const struct keying_peer *peer);
-// Bit n: an SA with these low bits of an own epoch is in the kernel.
-uint64_t keying_peer_bits(const struct keying_peer *peer);
 void keying_peer_trouble(struct keying *keying, struct keying_peer *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-// Low bits of the own epoch in an SA's number.
-unsigned keying_sa_bits(const struct sa *sa);
 void keying_peer_sa(const struct keying_peer *peer, const struct pair *pair, size_t path, bool inbound,
                     struct sa *ret_sa);
+// Low bits of the own epoch in an SA's number.
+unsigned keying_sa_bits(const struct sa *sa);
+// Bit n: an SA with these low bits of an own epoch is in the kernel.
+uint64_t keying_peer_bits(const struct keying_peer *peer);
+// Some SA with this peer has one of these numbers already.
+bool keying_peer_spi_is_taken(const struct keying *keying, const struct keying_peer *peer, uint32_t inbound,
+                              uint32_t outbound);
+// The pair is no more: its SAs go at their times, its secrets now. It can't be made again (epoch_seen.paired_with).
+void keying_peer_burn(struct keying *keying, struct keying_peer *peer, size_t index, uint64_t inbound_at_ms,
+                      uint64_t outbound_at_ms);
+void keying_peer_retire_outbound(struct keying *keying, struct keying_peer *peer, struct pair *pair, uint64_t at_ms);
+void keying_peer_drop_adopted(struct keying *keying, struct keying_peer *peer, bool inbound, uint64_t at_ms);
+size_t keying_peer_index(const struct keying_peer *peer, const struct pair *pair); // pair_count: not there
+size_t keying_peer_first_live(const struct keying_peer *peer);                     // what is older only receives
+
+// ---- keying_make.c: the pair of the present epochs
+
+// The pairs of addresses: the first of each family at each end.
+void keying_make_paths(const struct keying *keying, const struct keying_peer *peer, struct derive_path *ret_paths,
+                       size_t *ret_count);
+// Makes it, if both bundles are there and it was never made. `is_published`: the own one is; otherwise keying_make_announce when it is.
+void keying_make_pair(struct keying *keying, struct keying_peer *peer, bool is_published);
+void keying_make_announce(struct keying *keying, struct keying_peer *peer);
+bool keying_make_is_lacking(const struct keying *keying, const struct keying_peer *peer);
+bool keying_make_is_under_way(const struct keying *keying, const struct keying_peer *peer);
+
+// ---- keying_step.c: what happens to a pair; each may end it
+
+bool keying_step_install(struct keying *keying, struct keying_peer *peer, struct pair *pair); // true: it is offered now
+void keying_step_point(struct keying *keying, struct keying_peer *peer, struct pair *pair);
+void keying_step_event(struct keying *keying, struct keying_peer *peer, struct pair *pair, enum pair_event event);
+void keying_step_hear(struct keying *keying, struct keying_peer *peer, struct pair *pair, enum derive_word word);
+void keying_step_say(struct keying *keying, const struct keying_peer *peer, const struct pair *pair,
+                     enum derive_word word);
+
+// ---- keying_watch.c: what time does
+
+void keying_watch_tick(struct keying *keying, struct keying_peer *peer, uint64_t now_ms);
+void keying_watch_soon(struct keying *keying, struct keying_peer *peer);  // asks the kernel and tries again in a second
+void keying_watch_again(struct keying *keying, struct keying_peer *peer); // repetitions begin anew
+void keying_watch_nudge(struct keying *keying, struct keying_peer *peer); // and at once
 
 // ---- keying_bundle.c: bundles of peers
 

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "agent/network/keying_inside.h"
-#include "proto/base/secret.h"
 
 // True when the SA is gone.
 static bool remove_sa(struct keying *keying, const struct sa *sa)
@@ -20,17 +19,11 @@ void keying_leaving_add(struct keying *keying, const struct sa *sa, uint64_t at_
 {
     if (keying->leaving_count == keying->leaving_capacity) {
         size_t capacity = keying->leaving_capacity ? 2 * keying->leaving_capacity : 64;
-        struct keying_leaving *leaving = calloc(capacity, sizeof(*leaving));
+        struct keying_leaving *leaving = realloc(keying->leaving, capacity * sizeof(*leaving));
         if (!leaving) {
             (void)remove_sa(keying, sa);
             return;
         }
-        // Not realloc: with keep_keys there are keys in it.
-        if (keying->leaving_count)
-            memcpy(leaving, keying->leaving, keying->leaving_count * sizeof(*leaving));
-        if (keying->leaving)
-            secret_wipe(keying->leaving, keying->leaving_count * sizeof(*leaving));
-        free(keying->leaving);
         keying->leaving = leaving;
         keying->leaving_capacity = capacity;
     }
@@ -56,7 +49,6 @@ void keying_leaving_tick(struct keying *keying, uint64_t now_ms)
         struct keying_leaving *leaving = &keying->leaving[i];
         if (leaving->at_ms <= now_ms && remove_sa(keying, &leaving->sa)) {
             *leaving = keying->leaving[--keying->leaving_count];
-            secret_wipe(&keying->leaving[keying->leaving_count], sizeof(*leaving));
             continue;
         }
         if (leaving->at_ms <= now_ms)

@@ -177,9 +177,11 @@ static void rotate(struct keying *keying, uint64_t now_ms)
     epoch_store_set_own(keying->store, keying->own.bundle.epoch);
     write_store(keying, now_ms);
     for (size_t i = 0; i < keying->peer_count; i++)
-        keying_peer_pair(keying, keying->peers[i], false);
+        keying_make_pair(keying, keying->peers[i], false);
     keying->counters.epochs_published++;
     keying_own_publish(keying);
+    for (size_t i = 0; i < keying->peer_count; i++)
+        keying_make_announce(keying, keying->peers[i]);
 }
 
 // Also when the clock has left the bundle's validity.
@@ -203,7 +205,7 @@ static uint64_t ready_ms(const struct keying *keying, uint64_t now_ms)
     if (!keying->own.key || settled_ms <= ready)
         return ready;
     for (size_t i = 0; i < keying->peer_count; i++)
-        if (keying_peer_is_under_way(keying, keying->peers[i]))
+        if (keying_make_is_under_way(keying, keying->peers[i]))
             return settled_ms; // earlier when it completes: then it wakes us
     return ready;
 }

@@ -279,7 +279,7 @@ static void refresh(struct keying *keying, struct keying_peer *peer)
     struct derive_path paths[DERIVE_PATHS_MAX] = {0};
     size_t count;
 
-    keying_peer_paths(keying, peer, paths, &count);
+    keying_make_paths(keying, peer, paths, &count);
     if (count == peer->path_count && memcmp(paths, peer->paths, count * sizeof(*paths)) == 0)
         return;
     keying_peer_cut(keying, peer);
@@ -346,11 +346,11 @@ static void begin(struct keying *keying)
     distribute(keying);
     for (size_t i = 0; i < keying->peer_count; i++) {
         struct keying_peer *peer = keying->peers[i];
-        keying_peer_pair(keying, peer, true);
+        keying_make_pair(keying, peer, true);
         if (peer->pair_count || peer->retry_at_ms != UINT64_MAX)
             continue;
         is_silent = true;
-        keying_peer_nudge(keying, peer);
+        keying_watch_nudge(keying, peer);
     }
     keying->publish_wanted = keying->publish_wanted || is_silent;
     keying_wake(keying, keying_now(keying));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/network/peer_sets.h"
+#include "agent/network/xfrm/spd.h"
 #include "proto/wire/slice.h"
 
 #define IN  TWOFOLD__V1__DIRECTION__DIRECTION_IN
@@ -389,10 +390,13 @@ static void put_input(struct writer *writer)
 static void put_output(struct writer *writer)
 {
     // "local" is more than the loopback device: captured flows still carry their old device here, and the SPD's trap shows loopback
-    // as the device of packets that it will discard.
-    put(writer, "    chain output {\n"
-                "        type filter hook output priority filter; policy drop;\n"
-                "        fib daddr type local accept\n");
+    // as the device of packets that it will discard. The mark shows the SPD what is the host's own (spd.h).
+    put(writer,
+        "    chain output {\n"
+        "        type filter hook output priority filter; policy drop;\n"
+        "        meta nfproto ipv6 fib daddr type local meta mark set meta mark | 0x%08x accept\n"
+        "        fib daddr type local accept\n",
+        SPD_OWN_MARK);
     put_link(writer);
     put(writer,
         "        ct state related icmp type { 3, 11, 12 } accept comment \"errors of flows that are let pass\"\n"

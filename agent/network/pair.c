@@ -5,32 +5,44 @@
 
 #include "proto/base/secret.h"
 
-enum pair_state pair_next(enum pair_state state, enum pair_event event)
+enum pair_state pair_next(bool leads, enum pair_state state, enum pair_event event)
 {
-    static const enum pair_state table[][4] = {
-        //                  INSTALLED      PEER_READY     PEER_SWITCHED  POINTED
-        [PAIR_NEW] = {PAIR_OFFERED, PAIR_NEW, PAIR_NEW, PAIR_NEW},
-        [PAIR_OFFERED] = {PAIR_OFFERED, PAIR_READY, PAIR_CALLED, PAIR_OFFERED},
-        [PAIR_READY] = {PAIR_READY, PAIR_READY, PAIR_CALLED, PAIR_SWITCHED},
-        [PAIR_CALLED] = {PAIR_CALLED, PAIR_CALLED, PAIR_CALLED, PAIR_COMPLETE},
-        [PAIR_SWITCHED] = {PAIR_SWITCHED, PAIR_SWITCHED, PAIR_COMPLETE, PAIR_SWITCHED},
-        [PAIR_COMPLETE] = {PAIR_COMPLETE, PAIR_COMPLETE, PAIR_COMPLETE, PAIR_COMPLETE},
+    // clang-format off
+    static const enum pair_state table[2][6][4] = {
+        [true] = {
+            //                  INSTALLED      ACK            DONE           POINTED
+            [PAIR_NEW]      = {PAIR_OFFERED,  PAIR_NEW,      PAIR_NEW,      PAIR_NEW},
+            [PAIR_OFFERED]  = {PAIR_OFFERED,  PAIR_READY,    PAIR_OFFERED,  PAIR_OFFERED},
+            [PAIR_ANSWERED] = {PAIR_ANSWERED, PAIR_ANSWERED, PAIR_ANSWERED, PAIR_ANSWERED},
+            [PAIR_READY]    = {PAIR_READY,    PAIR_READY,    PAIR_READY,    PAIR_SWITCHED},
+            [PAIR_SWITCHED] = {PAIR_SWITCHED, PAIR_SWITCHED, PAIR_COMPLETE, PAIR_SWITCHED},
+            [PAIR_COMPLETE] = {PAIR_COMPLETE, PAIR_COMPLETE, PAIR_COMPLETE, PAIR_COMPLETE},
+        },
+        [false] = {
+            [PAIR_NEW]      = {PAIR_OFFERED,  PAIR_NEW,      PAIR_NEW,      PAIR_NEW},
+            [PAIR_OFFERED]  = {PAIR_OFFERED,  PAIR_ANSWERED, PAIR_OFFERED,  PAIR_OFFERED},
+            [PAIR_ANSWERED] = {PAIR_ANSWERED, PAIR_ANSWERED, PAIR_READY,    PAIR_ANSWERED},
+            [PAIR_READY]    = {PAIR_READY,    PAIR_READY,    PAIR_READY,    PAIR_COMPLETE},
+            [PAIR_SWITCHED] = {PAIR_SWITCHED, PAIR_SWITCHED, PAIR_SWITCHED, PAIR_SWITCHED},
+            [PAIR_COMPLETE] = {PAIR_COMPLETE, PAIR_COMPLETE, PAIR_COMPLETE, PAIR_COMPLETE},
+        },
     };
-    return table[state][event];
+    // clang-format on
+    return table[leads][state][event];
 }
 
 const char *pair_state_name(enum pair_state state)
 {
     static const char *const names[] = {
-        [PAIR_NEW] = "new",       [PAIR_OFFERED] = "offered",   [PAIR_READY] = "ready",
-        [PAIR_CALLED] = "called", [PAIR_SWITCHED] = "switched", [PAIR_COMPLETE] = "complete",
+        [PAIR_NEW] = "new",     [PAIR_OFFERED] = "offered",   [PAIR_ANSWERED] = "answered",
+        [PAIR_READY] = "ready", [PAIR_SWITCHED] = "switched", [PAIR_COMPLETE] = "complete",
     };
     return names[state];
 }
 
-bool pair_is_switched(const struct pair *pair)
+bool pair_is_unused(const struct pair *pair)
 {
-    return pair->state == PAIR_SWITCHED || pair->state == PAIR_COMPLETE;
+    return pair->state == PAIR_NEW || pair->state == PAIR_OFFERED;
 }
 
 enum err pair_make(const struct derive_key *key, const struct derive_input *input, struct derive_secrets *secrets,
@@ -43,6 +55,7 @@ enum err pair_make(const struct derive_key *key, const struct derive_input *inpu
         return err;
     *ret_pair = (struct pair){
         .state = PAIR_NEW,
+        .leads = strcmp(local->host, peer->host) < 0,
         .local_epoch = local->epoch,
         .peer_epoch = peer->epoch,
         .inbound_spi = derive_spi(peer->slot, local->epoch, peer->epoch),

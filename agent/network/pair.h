@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // A pair of epochs with one peer: its SAs, what each end is known to have done, and the words between the ends. No I/O.
 //
-//             our inbound SAs are in the kernel        peer's ack
-//      NEW ───────────────────────────────▶ OFFERED ──────────────▶ READY ──┐ our policies point
-//                                              │                      │     │ at the new SAs
-//                                              │ peer's done,         │     ▼
-//                                              │ or a packet of       │  SWITCHED
-//                                              ▼ its new SA           ▼     │ peer's done, or a packet
-//                                           CALLED ◀──────────────────┘     ▼
-//                                              └───────────────────────▶ COMPLETE
-//                                                our policies point
+// The end whose name is lower leads: it uses the pair first, and only when the other has said that it is there with the same keys. So an
+// end gives leave to use its SAs only to one who has just shown that it is alive, and a pair on which neither word nor packet
+// came can be dropped at any time.
+//
+//   leads:    NEW ──inbound SAs──▶ OFFERED ──peer's ack──▶ READY ──policies point──▶ SWITCHED ──peer's done, or packet──▶ COMPLETE
+//             says "ack" when OFFERED and "done" when SWITCHED, each again until it is answered
+//   follows:  NEW ──inbound SAs──▶ OFFERED ──peer's ack──▶ ANSWERED ──peer's done, or packet──▶ READY ──policies point──▶ COMPLETE
+//             answers "ack" with "ack" and "done" with "done"
 //
 // Whatever its state: burned when its SAs are removed, and never made again.
 #ifndef TWOFOLD_AGENT_NETWORK_PAIR_H
@@ -25,22 +24,23 @@
 
 enum pair_state {
     PAIR_NEW,      // inbound SAs are not all in the kernel yet
-    PAIR_OFFERED,  // they are; nothing is known of the peer
-    PAIR_READY,    // the peer has its inbound SAs: ours may be used
-    PAIR_CALLED,   // the peer uses its outbound SAs as well
-    PAIR_SWITCHED, // we use ours; the peer may still use older ones
-    PAIR_COMPLETE, // both do: nothing older is needed
+    PAIR_OFFERED,  // they are; the peer does not use them
+    PAIR_ANSWERED, // follows only: the peer may use them
+    PAIR_READY,    // the outbound SAs are to be used
+    PAIR_SWITCHED, // leads only: they are; the peer may still use older ones
+    PAIR_COMPLETE, // both ends use it: nothing older is needed
 };
 
 enum pair_event {
-    PAIR_INSTALLED,     // the kernel has all inbound SAs
-    PAIR_PEER_READY,    // the peer's ack
-    PAIR_PEER_SWITCHED, // the peer's done, or a packet on an inbound SA
-    PAIR_POINTED,       // the kernel has the outbound SAs and the policies point at them
+    PAIR_INSTALLED, // the kernel has all inbound SAs
+    PAIR_ACK,       // the peer has its own
+    PAIR_DONE,      // the peer uses its outbound SAs: it says so, or a packet has come
+    PAIR_POINTED,   // the kernel has ours, and the policies point at them
 };
 
 struct pair {
     enum pair_state state;
+    bool leads;
     uint64_t local_epoch;
     uint64_t peer_epoch;
     uint32_t inbound_spi;
@@ -52,18 +52,18 @@ struct pair {
     uint8_t done_in[DIGEST_BYTES];
     bool inbound_installed[DERIVE_PATHS_MAX];
     bool outbound_installed[DERIVE_PATHS_MAX];
+    bool inbound_tried[DERIVE_PATHS_MAX]; // the kernel gave no clear answer: it may be there
     bool outbound_tried[DERIVE_PATHS_MAX];
-    bool inbound_tried[DERIVE_PATHS_MAX];
     uint64_t made_ms;
     uint64_t switched_ms;
 };
 
 // What follows; the same state when the event means nothing there.
-enum pair_state pair_next(enum pair_state state, enum pair_event event);
+enum pair_state pair_next(bool leads, enum pair_state state, enum pair_event event);
 const char *pair_state_name(enum pair_state state);
 
-// Uses this pair for what it sends.
-bool pair_is_switched(const struct pair *pair);
+// Neither end sends on it.
+bool pair_is_unused(const struct pair *pair);
 
 // Derives everything. `secrets` is the pair's from then on. ERR_CRYPTO, ERR_IDENTITY.
 MUST_USE

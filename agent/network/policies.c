@@ -8,10 +8,7 @@
 #include "agent/network/keying.h"
 #include "proto/wire/slice.h"
 
-enum {
-    MASK_ALL = 0xffff,
-    OWN6_CROSS_MAX = 16, // up to so many own addresses each may talk to each
-};
+enum { MASK_ALL = 0xffff };
 
 struct list {
     struct spd_policy *items;
@@ -126,16 +123,36 @@ static void add_icmp(struct list *list, enum spd_direction direction, uint32_t p
     list_add(list, &policy);
 }
 
-static void add_between(struct list *list, const struct ip_prefix *source, const struct ip_prefix *destination)
+static void add_out_between(struct list *list, const struct ip_prefix *source, const struct ip_prefix *destination)
 {
-    for (int i = 0; i < 2; i++) {
-        struct spd_policy policy = {
-            .direction = i == 0 ? SPD_IN : SPD_OUT,
-            .selector = {.source = *source, .destination = *destination},
-            .action = SPD_ALLOW,
-            .priority = SPD_PRIORITY_LINK,
-        };
-        list_add(list, &policy);
+    struct spd_policy policy = {
+        .direction = SPD_OUT,
+        .selector = {.source = *source, .destination = *destination},
+        .action = SPD_ALLOW,
+        .priority = SPD_PRIORITY_LINK,
+    };
+    list_add(list, &policy);
+}
+
+// The host's IPv6 traffic with itself. What goes to an own address does not leave; what comes in is known by its mark.
+static void add_own_traffic(struct list *list, const struct policies_input *input)
+{
+    struct ip loopback = {.len = 16, .bytes = {[15] = 1}};
+    struct ip_prefix self = single(&loopback);
+    struct ip_prefix everyone = any(AF_INET6);
+    struct spd_policy in = {
+        .direction = SPD_IN,
+        .selector = {.source = everyone, .destination = everyone},
+        .own_traffic = true,
+        .action = SPD_ALLOW,
+        .priority = SPD_PRIORITY_LINK,
+    };
+    list_add(list, &in);
+    add_out_between(list, &self, &everyone);
+    add_out_between(list, &everyone, &self);
+    for (size_t i = 0; i < input->own6_count; i++) {
+        struct ip_prefix own = single(&input->own6[i]);
+        add_out_between(list, &everyone, &own);
     }
 }
 
@@ -147,20 +164,7 @@ static void add_link(struct list *list, const struct policies_input *input)
         add_icmp(list, SPD_IN, SPD_PRIORITY_LINK, AF_INET6, types[i]);
         add_icmp(list, SPD_OUT, SPD_PRIORITY_LINK, AF_INET6, types[i]);
     }
-    // The kernel neither sends ::1 out nor takes it in from outside.
-    struct ip loopback = {.len = 16, .bytes = {[15] = 1}};
-    struct ip_prefix self = single(&loopback);
-    struct ip_prefix everyone = any(AF_INET6);
-    add_between(list, &self, &everyone);
-    add_between(list, &everyone, &self);
-    for (size_t i = 0; i < input->own6_count; i++) {
-        for (size_t j = 0; j < input->own6_count; j++) {
-            struct ip_prefix a = single(&input->own6[i]);
-            struct ip_prefix b = single(&input->own6[j]);
-            if (i == j || input->own6_count <= OWN6_CROSS_MAX)
-                add_between(list, &a, &b);
-        }
-    }
+    add_own_traffic(list, input);
 }
 
 static void add_dhcp(struct list *list)

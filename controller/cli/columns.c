@@ -71,7 +71,8 @@ static bool make_room(struct columns *columns)
     return true;
 }
 
-static void add(struct columns *columns, bool line, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void add(struct columns *columns, bool line, const char *format,
+                                                      va_list arguments)
 {
     char text[CELL_BYTES];
     if (!columns || columns->failed)

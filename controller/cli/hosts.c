@@ -37,7 +37,7 @@ static enum exit_code print_hosts(const struct args *args, const Twofold__V1__Li
         columns_cell(columns, "%u", host->slot);
         columns_cell(columns, "%s", format_identity(host->workload));
         columns_cell(columns, "%s", format_time(host->certificate_expires, until));
-        if (host->problem[0])
+        if (host->problem[0] && !host->revoked)
             columns_line(columns, "%s", host->problem);
     }
     return columns_finish(columns, stdout);

@@ -17,6 +17,13 @@
 
 #include "controller/store/store.h"
 
+struct store {
+    sqlite3 *db; // extended result codes are on
+};
+
+// What a result code of SQLite means to callers, in words for people too.
+MUST_USE enum err store_error(struct store *store, int code, struct note *note);
+
 struct query {
     struct store *store;
     sqlite3_stmt *statement;

@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/base/text.h"
+
 static void fill(struct note *note, unsigned line, unsigned column, const char *format, va_list args)
 {
     note->line = line;
     note->column = column;
     vsnprintf(note->text, sizeof(note->text), format, args);
+    text_make_clean(note->text);
 }
 
 enum err note_set(struct note *note, enum err err, const char *format, ...)
@@ -50,6 +53,7 @@ void note_prefix(struct note *note, const char *format, ...)
     snprintf(text + len, sizeof(text) - (size_t)len, "%s", note->text);
     memcpy(note->text, text, sizeof(note->text) - 1);
     note->text[sizeof(note->text) - 1] = '\0';
+    text_make_clean(note->text);
 }
 
 void notes_add(struct notes *notes, unsigned line, unsigned column, const char *format, ...)

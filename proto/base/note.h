@@ -9,7 +9,8 @@
 
 #define NOTE_TEXT_BYTES 512
 
-// Position 0 means "not known". A note is a plain value; its text is always terminated and cut on overflow.
+// Position 0 means "not known". A note is a plain value; its text is always terminated, cut on overflow, and clean (text_clean_len) whatever went
+// into it, so that it can be shown and sent.
 struct note {
     unsigned line;
     unsigned column;

@@ -81,6 +81,50 @@ enum err base64url_decode(const char *text, uint8_t *ret_bytes, size_t room, siz
     return ERR_OK;
 }
 
+// The length of the clean character at the beginning, or 0.
+static size_t clean_character(const uint8_t *at, size_t len)
+{
+    static const uint32_t smallest[] = {0, 0xa0, 0x800, 0x10000}; // below 0xa0 is C1
+    uint8_t lead = at[0];
+
+    if (lead < 0x80)
+        return (lead >= 0x20 && lead != 0x7f) || lead == '\n' || lead == '\t';
+    unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || len <= more)
+        return 0;
+    uint32_t point = lead & (0x3fu >> more);
+    for (unsigned i = 1; i <= more; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (at[i] & 0x3f);
+    }
+    if (point < smallest[more] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
+        return 0;
+    return more + 1;
+}
+
+size_t text_clean_len(const void *bytes, size_t len)
+{
+    const uint8_t *at = bytes;
+    size_t done = 0;
+
+    while (done < len) {
+        size_t step = clean_character(at + done, len - done);
+        if (step == 0)
+            break;
+        done += step;
+    }
+    return done;
+}
+
+void text_make_clean(char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t done = text_clean_len(text, len); done < len; done += text_clean_len(text + done, len - done))
+        text[done] = '?';
+}
+
 // Digits up to `*text`'s first other byte.
 static enum err number(const char **text, uint64_t max, uint64_t *ret_value)
 {

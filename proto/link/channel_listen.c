@@ -133,7 +133,7 @@ enum err channel_listen(uv_loop_t *loop, const char *path, gid_t gid, size_t fra
                         struct channel_listener **ret_listener, struct note *note)
 {
     struct sockaddr_un address;
-    int fd;
+    int fd = -1;
 
     enum err err = fill_address(path, &address, note);
     if (!err)

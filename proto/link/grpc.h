@@ -94,7 +94,8 @@ struct grpc_server_events {
     void (*on_refused)(void *owner, const struct ip_endpoint *remote, enum err err, const struct note *note);
 };
 
-// Listens on each address; at most `max_connections` at once, and 64 half-open ones an address. `context` is held.
+// Listens on each address; at most `max_connections` at once, of them an eighth (at least 8) by clients without a certificate, for 30 s
+// each; and 64 half-open ones an address. `context` is held.
 MUST_USE
 enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, size_t count,
                          struct tls_context *context, size_t max_connections, const struct grpc_server_events *events,

@@ -10,6 +10,11 @@ enum grpc_server_limit {
     GRPC_HANDSHAKE_MS = 10000,
     GRPC_STREAMS_MAX = 64, // calls at once on one connection
     GRPC_BACKLOG = 512,
+    // Clients without a certificate only enrol: they must not take the places of those that have one.
+    GRPC_STRANGERS_SHARE = 8, // of all connections
+    GRPC_STRANGERS_MIN = 8,
+    GRPC_STRANGER_MS = 30000,
+    GRPC_SWEEP_MS = 5000,
 };
 
 struct listener {
@@ -23,6 +28,8 @@ struct connection {
     struct listener *listener;
     struct h2_session *session;
     bool is_open;
+    bool is_stranger;   // open, without a client certificate
+    uint64_t opened_ms; // of the loop
     size_t input_bytes; // of unfinished messages
     struct connection *previous;
     struct connection *next;
@@ -35,10 +42,12 @@ struct grpc_server {
     void *owner;
     size_t max_connections;
     size_t connection_count;
+    size_t stranger_count;
     struct connection *connections;
     size_t listener_count;
     struct listener *listeners;
-    size_t open_listeners; // handles that are not closed yet
+    size_t open_handles; // listeners and `sweep`: not closed yet
+    uv_timer_t sweep;    // ends what strangers leave open
     bool closing;
     void (*on_gone)(void *owner);
 };
@@ -46,7 +55,7 @@ struct grpc_server {
 // Frees the server when nothing of it is left.
 static void finish_close(struct grpc_server *server)
 {
-    if (!server->closing || server->connection_count || server->open_listeners)
+    if (!server->closing || server->connection_count || server->open_handles)
         return;
     if (server->on_gone)
         server->on_gone(server->owner);
@@ -141,10 +150,36 @@ static void set_open(struct connection *connection)
     connection->listener->half_open--;
 }
 
+static size_t strangers_max(const struct grpc_server *server)
+{
+    size_t share = server->max_connections / GRPC_STRANGERS_SHARE;
+    return share > GRPC_STRANGERS_MIN ? share : GRPC_STRANGERS_MIN;
+}
+
 static void on_session_open(void *session_owner, struct h2_session *session)
 {
-    (void)session;
-    set_open(session_owner);
+    struct connection *connection = session_owner;
+    struct grpc_server *server = connection->server;
+
+    set_open(connection);
+    if (conn_peer(h2_conn(session)))
+        return;
+    connection->is_stranger = true;
+    connection->opened_ms = uv_now(server->loop);
+    if (++server->stranger_count > strangers_max(server))
+        h2_shutdown(session, 0);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct grpc_server *server = timer->data;
+
+    for (struct connection *connection = server->connections; connection;) {
+        struct connection *next = connection->next;
+        if (connection->is_stranger && uv_now(server->loop) - connection->opened_ms >= GRPC_STRANGER_MS)
+            h2_shutdown(connection->session, 0);
+        connection = next;
+    }
 }
 
 static void on_session_goaway(void *session_owner, struct h2_session *session)
@@ -162,6 +197,7 @@ static void on_session_gone(void *session_owner, struct h2_session *session, enu
     if (!connection->is_open && err && server->events->on_refused)
         server->events->on_refused(server->owner, conn_remote(h2_conn(session)), err, note);
     set_open(connection);
+    server->stranger_count -= connection->is_stranger;
     if (connection->previous)
         connection->previous->next = connection->next;
     else
@@ -246,8 +282,16 @@ static void on_listener_closed(uv_handle_t *handle)
 {
     struct listener *listener = handle->data;
 
-    listener->server->open_listeners--;
+    listener->server->open_handles--;
     finish_close(listener->server);
+}
+
+static void on_sweep_closed(uv_handle_t *handle)
+{
+    struct grpc_server *server = handle->data;
+
+    server->open_handles--;
+    finish_close(server);
 }
 
 static int listen_on(struct grpc_server *server, struct listener *listener, const struct ip_endpoint *address)
@@ -260,7 +304,7 @@ static int listen_on(struct grpc_server *server, struct listener *listener, cons
         return status;
     listener->tcp.data = listener;
     server->listener_count++;
-    server->open_listeners++;
+    server->open_handles++;
     ip_endpoint_to_sockaddr(address, &socket_address);
     status = uv_tcp_bind(&listener->tcp, (struct sockaddr *)&socket_address, UV_TCP_IPV6ONLY * (address->ip.len == 16));
     return status < 0 ? status : uv_listen((uv_stream_t *)&listener->tcp, GRPC_BACKLOG, on_connection);
@@ -283,6 +327,10 @@ enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, s
     server->events = events;
     server->owner = owner;
     server->max_connections = max_connections;
+    server->sweep.data = server;
+    server->open_handles = 1;
+    uv_timer_init(loop, &server->sweep);
+    uv_timer_start(&server->sweep, on_sweep, GRPC_SWEEP_MS, GRPC_SWEEP_MS);
     for (size_t i = 0; i < count; i++) {
         int status = listen_on(server, &server->listeners[i], &addresses[i]);
         if (status < 0) {
@@ -321,6 +369,7 @@ void grpc_server_close(struct grpc_server *server, void (*on_gone_)(void *owner)
     server->on_gone = on_gone_;
     for (size_t i = 0; i < server->listener_count; i++)
         uv_close((uv_handle_t *)&server->listeners[i].tcp, on_listener_closed);
+    uv_close((uv_handle_t *)&server->sweep, on_sweep_closed);
     // Each session ends its calls; its on_session_gone takes it off the list.
     for (struct connection *connection = server->connections; connection;) {
         struct connection *next = connection->next;

@@ -144,6 +144,11 @@ void h2_engine_shutdown(struct h2_session *session, uint64_t drain_ms, uint64_t 
 void h2_engine_fail(struct h2_session *session, uint32_t code, enum err err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void h2_engine_schedule(struct h2_session *session);
+// One more of those that are limited; the session fails when it is one too many.
+void h2_engine_count(struct h2_session *session, enum h2_limit limit);
+
+// h2_receive.c
+void h2_receive_set_callbacks(nghttp2_session_callbacks *callbacks);
 
 // h2_stream.c
 struct h2_stream *h2_stream_new(struct h2_session *session);

@@ -43,7 +43,7 @@ void h2_engine_fail(struct h2_session *session, uint32_t code, enum err err, con
     h2_engine_schedule(session);
 }
 
-static void count(struct h2_session *session, enum h2_limit limit)
+void h2_engine_count(struct h2_session *session, enum h2_limit limit)
 {
     if (!h2_allow(&session->allowances[limit], limit, session->now_ms))
         h2_engine_fail(session, H2_ENHANCE_YOUR_CALM, ERR_LIMIT, "the peer sends too many %s", h2_limit_text(limit));
@@ -104,7 +104,7 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
         frame->hd.stream_id ? nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id) : NULL;
 
     if (frame->hd.type == NGHTTP2_RST_STREAM && (!stream || !stream->is_reset))
-        count(session, H2_LIMIT_RESETS); // provoked by the peer
+        h2_engine_count(session, H2_LIMIT_RESETS); // provoked by the peer
     if (stream && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
         (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         stream->end_sent = true;
@@ -140,231 +140,6 @@ static void finish_unsent(struct h2_session *session)
         else
             session->has_unsent = false;
     }
-}
-
-// ---- headers
-
-static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *context)
-{
-    struct h2_session *session = context;
-
-    if (frame->hd.type != NGHTTP2_HEADERS)
-        return 0;
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        struct h2_stream *stream = h2_stream_new(session);
-        if (!stream)
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        stream->id = frame->hd.stream_id;
-        nghttp2_session_set_stream_user_data(ng, stream->id, stream);
-    }
-    if (!session->incoming) {
-        session->incoming = malloc(sizeof(*session->incoming));
-        if (!session->incoming)
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
-    session->incoming->headers.count = 0;
-    session->incoming->used = 0;
-    session->incoming->list_bytes = 0;
-    session->incoming->too_large = false;
-    return 0;
-}
-
-static const char *keep_text(struct h2_incoming *incoming, const uint8_t *bytes, size_t len)
-{
-    char *text = incoming->text + incoming->used;
-
-    memcpy(text, bytes, len);
-    text[len] = 0;
-    incoming->used += len + 1;
-    return text;
-}
-
-static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-                     const uint8_t *value, size_t value_len, uint8_t flags, void *context)
-{
-    struct h2_session *session = context;
-    struct h2_incoming *incoming = session->incoming;
-
-    (void)ng;
-    (void)flags;
-    if (frame->hd.type != NGHTTP2_HEADERS || !incoming)
-        return 0;
-    incoming->list_bytes += name_len + value_len + 32; // as RFC 9113, 10.5.1 counts
-    if (incoming->list_bytes > H2_HEADER_BYTES_MAX || incoming->headers.count == H2_HEADERS_MAX) {
-        incoming->too_large = true;
-        return 0;
-    }
-    struct h2_header *item = &incoming->headers.items[incoming->headers.count++];
-    item->name = keep_text(incoming, name, name_len);
-    item->value = keep_text(incoming, value, value_len);
-    return 0;
-}
-
-static void call_end(struct h2_session *session, struct h2_stream *stream, const struct h2_headers *trailers)
-{
-    if (stream->peer_ended)
-        return;
-    stream->peer_ended = true;
-    if (!stream->is_reset)
-        session->events->on_end(session->owner, stream, trailers);
-}
-
-static void deliver_headers(struct h2_session *session, struct h2_stream *stream, const nghttp2_frame *frame,
-                            const struct h2_headers *headers)
-{
-    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    const char *status = session->is_server ? NULL : h2_header(headers, ":status");
-
-    if (stream->has_response) {
-        call_end(session, stream, headers);
-        return;
-    }
-    if (status && status[0] == '1') {
-        count(session, H2_LIMIT_OTHERS);
-        return;
-    }
-    stream->has_response = true; // on a server: the request
-    stream->is_announced = true;
-    if (!stream->is_reset)
-        session->events->on_headers(session->owner, stream, headers, end);
-    if (end)
-        call_end(session, stream, NULL);
-}
-
-static void on_headers_complete(struct h2_session *session, const nghttp2_frame *frame)
-{
-    struct h2_incoming *incoming = session->incoming;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->ng, frame->hd.stream_id);
-
-    session->incoming = NULL;
-    if (stream && incoming && incoming->too_large) {
-        count(session, H2_LIMIT_GLITCHES);
-        h2_reset(stream, H2_ENHANCE_YOUR_CALM);
-    } else if (stream && incoming) {
-        deliver_headers(session, stream, frame, &incoming->headers);
-    }
-    free(incoming);
-}
-
-// ---- receiving
-
-static void on_data_frame(struct h2_session *session, const nghttp2_frame *frame)
-{
-    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->ng, frame->hd.stream_id);
-
-    if (frame->hd.length == frame->data.padlen && !end)
-        count(session, H2_LIMIT_EMPTY);
-    if (stream && end)
-        call_end(session, stream, NULL);
-}
-
-static void on_goaway(struct h2_session *session, const nghttp2_goaway *goaway)
-{
-    if (session->goaway_seen) {
-        count(session, H2_LIMIT_OTHERS);
-        return;
-    }
-    session->goaway_seen = true;
-    if (goaway->error_code != NGHTTP2_NO_ERROR) {
-        session->err = ERR_CLOSED;
-        snprintf(session->note.text, sizeof(session->note.text), "the peer ended HTTP/2: %s",
-                 nghttp2_http2_strerror(goaway->error_code));
-    }
-    session->events->on_session_goaway(session->owner, session);
-}
-
-static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *context)
-{
-    struct h2_session *session = context;
-
-    (void)ng;
-    switch (frame->hd.type) {
-    case NGHTTP2_HEADERS:
-        on_headers_complete(session, frame);
-        break;
-    case NGHTTP2_DATA:
-        on_data_frame(session, frame);
-        break;
-    case NGHTTP2_RST_STREAM:
-        count(session, H2_LIMIT_RESETS);
-        break;
-    case NGHTTP2_SETTINGS:
-        count(session, H2_LIMIT_SETTINGS);
-        break;
-    case NGHTTP2_PING:
-        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
-            session->unanswered_pings = 0;
-        else
-            count(session, H2_LIMIT_PINGS);
-        break;
-    case NGHTTP2_GOAWAY:
-        on_goaway(session, &frame->goaway);
-        break;
-    default: // WINDOW_UPDATE and what nghttp2 keeps to itself
-        break;
-    }
-    return 0;
-}
-
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *header, void *context)
-{
-    struct h2_session *session = context;
-
-    (void)ng;
-    if (session->is_over)
-        return NGHTTP2_ERR_CALLBACK_FAILURE; // what still comes is not looked at
-    if (header->type == NGHTTP2_CONTINUATION || header->type == NGHTTP2_PRIORITY)
-        count(session, H2_LIMIT_OTHERS);
-    return 0;
-}
-
-static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *context)
-{
-    (void)ng;
-    (void)frame;
-    (void)code;
-    count(context, H2_LIMIT_GLITCHES);
-    return 0;
-}
-
-static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *bytes, size_t len,
-                         void *context)
-{
-    struct h2_session *session = context;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(ng, id);
-
-    (void)flags;
-    if (!stream || stream->is_reset) {
-        nghttp2_session_consume(ng, id, len);
-        return 0;
-    }
-    stream->unconsumed_bytes += len;
-    session->events->on_data(session->owner, stream, bytes, len);
-    return 0;
-}
-
-static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *context)
-{
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(ng, id);
-
-    (void)context;
-    if (stream) {
-        nghttp2_session_set_stream_user_data(ng, id, NULL);
-        h2_stream_finish(stream, code);
-    }
-    return 0;
-}
-
-static int on_library_error(nghttp2_session *ng, int code, const char *text, size_t len, void *context)
-{
-    struct h2_session *session = context;
-
-    (void)ng;
-    (void)code;
-    if (!session->is_over)
-        snprintf(session->note.text, sizeof(session->note.text), "the peer broke HTTP/2: %.*s", (int)len, text);
-    return 0;
 }
 
 static void close_transport(struct h2_session *session)
@@ -509,14 +284,7 @@ static int make_callbacks(nghttp2_session_callbacks **ret_callbacks)
     nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, on_frame_length);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_sent);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    nghttp2_session_callbacks_set_error_callback2(callbacks, on_library_error);
+    h2_receive_set_callbacks(callbacks);
     *ret_callbacks = callbacks;
     return 0;
 }
@@ -577,21 +345,21 @@ void h2_engine_open(struct h2_session *session, uint64_t now_ms)
 {
     const struct h2_settings *settings = &session->settings;
     nghttp2_settings_entry entries[5];
-    size_t count_ = 0;
+    size_t count = 0;
 
-    entries[count_++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings->stream_window_bytes};
-    entries[count_++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEADER_BYTES_MAX};
+    entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings->stream_window_bytes};
+    entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEADER_BYTES_MAX};
     if (session->is_server) {
-        entries[count_++] =
+        entries[count++] =
             (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->max_concurrent_streams};
         if (settings->connect_protocol)
-            entries[count_++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
+            entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1};
     } else {
-        entries[count_++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+        entries[count++] = (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
     }
     session->now_ms = now_ms;
     session->is_open = true;
-    if (nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, count_) != 0 ||
+    if (nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, count) != 0 ||
         nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0,
                                               (int32_t)settings->connection_window_bytes) != 0)
         h2_engine_fail(session, H2_INTERNAL_ERROR, ERR_NOMEM, "out of memory in HTTP/2");
@@ -602,15 +370,15 @@ void h2_engine_open(struct h2_session *session, uint64_t now_ms)
 
 // ---- requests and responses
 
-static size_t fill_fields(nghttp2_nv *fields, const struct h2_header *headers, size_t count_)
+static size_t fill_fields(nghttp2_nv *fields, const struct h2_header *headers, size_t count)
 {
-    for (size_t i = 0; i < count_; i++)
+    for (size_t i = 0; i < count; i++)
         fields[i] = (nghttp2_nv){(uint8_t *)headers[i].name, (uint8_t *)headers[i].value, strlen(headers[i].name),
                                  strlen(headers[i].value), NGHTTP2_NV_FLAG_NONE};
-    return count_;
+    return count;
 }
 
-enum err h2_open(struct h2_session *session, const struct h2_header *headers, size_t count_, bool end, void *owner,
+enum err h2_open(struct h2_session *session, const struct h2_header *headers, size_t count, bool end, void *owner,
                  struct h2_stream **ret_stream)
 {
     nghttp2_nv fields[H2_HEADERS_MAX];
@@ -618,18 +386,18 @@ enum err h2_open(struct h2_session *session, const struct h2_header *headers, si
     if (!session->is_open || session->is_over || session->goaway_seen || session->drain_ms ||
         !nghttp2_session_check_request_allowed(session->ng))
         return ERR_CLOSED;
-    if (count_ > H2_HEADERS_MAX || session->stream_count >= nghttp2_session_get_remote_settings(
-                                                                session->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    if (count > H2_HEADERS_MAX || session->stream_count >= nghttp2_session_get_remote_settings(
+                                                               session->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
         return ERR_LIMIT;
     struct h2_stream *stream = h2_stream_new(session);
     if (!stream)
         return ERR_NOMEM;
     stream->owner = owner;
-    fill_fields(fields, headers, count_);
+    fill_fields(fields, headers, count);
     nghttp2_data_provider provider;
     if (!end)
         provider = h2_stream_provider(stream);
-    int32_t id = nghttp2_submit_request(session->ng, NULL, fields, count_, end ? NULL : &provider, stream);
+    int32_t id = nghttp2_submit_request(session->ng, NULL, fields, count, end ? NULL : &provider, stream);
     if (id < 0) {
         h2_stream_finish(stream, H2_REFUSED_STREAM); // not announced: no event
         return id == NGHTTP2_ERR_NOMEM ? ERR_NOMEM : ERR_CLOSED;
@@ -642,20 +410,20 @@ enum err h2_open(struct h2_session *session, const struct h2_header *headers, si
     return ERR_OK;
 }
 
-enum err h2_respond(struct h2_stream *stream, const struct h2_header *headers, size_t count_, bool end)
+enum err h2_respond(struct h2_stream *stream, const struct h2_header *headers, size_t count, bool end)
 {
     struct h2_session *session = stream->session;
     nghttp2_nv fields[H2_HEADERS_MAX];
 
     if (stream->is_reset || stream->has_body || stream->end_wanted || session->is_over)
         return ERR_CLOSED;
-    if (count_ > H2_HEADERS_MAX)
+    if (count > H2_HEADERS_MAX)
         return ERR_LIMIT;
-    fill_fields(fields, headers, count_);
+    fill_fields(fields, headers, count);
     nghttp2_data_provider provider;
     if (!end)
         provider = h2_stream_provider(stream);
-    if (nghttp2_submit_response(session->ng, stream->id, fields, count_, end ? NULL : &provider) != 0) {
+    if (nghttp2_submit_response(session->ng, stream->id, fields, count, end ? NULL : &provider) != 0) {
         stream->has_body = false;
         return ERR_NOMEM;
     }

@@ -98,6 +98,7 @@ void h2_stream_finish(struct h2_stream *stream, uint32_t code)
     struct h2_session *session = stream->session;
 
     unlink_stream(stream);
+    stream->is_reset = true; // what its owner asks for from here on comes too late
     if (stream->is_announced)
         session->events->on_gone(session->owner, stream, code);
     while (stream->first)

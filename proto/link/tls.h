@@ -84,7 +84,7 @@ const uint8_t *tls_peer_der(const struct tls_session *session, size_t *ret_len);
 const uint8_t *tls_peer_root_der(const struct tls_session *session, size_t *ret_len); // TLS_PEER_PIN: the pinned root
 const char *tls_suite(const struct tls_session *session);                             // "TLS_AES_256_GCM_SHA384"
 
-// TLS 1.3 session-internal memory of the library comes from here on, bounded per session; called once per process, before all else.
+// Starts the library: once per process, before all else.
 void tls_library_start(void);
 const char *tls_library_name(void); // "wolfSSL 5.7.2"
 

@@ -15,8 +15,8 @@
 #define MESSAGE_NESTING_MAX       16
 
 // Unpacks one message of the given type, with at most `len` * 32 + 64 KiB of memory at any moment and nesting of at most 16. Free with
-// message_free. Stricter than protobuf where no encoder of ours or of another language differs: text is UTF-8 without control bytes
-// but line feed and tab (no zero byte either), a field that is not repeated comes once, of a oneof one member. Fields that the type
+// message_free. Stricter than protobuf where no encoder of ours or of another language differs: text is UTF-8 without control
+// characters but line feed and tab (no zero byte either), a field that is not repeated comes once, of a oneof one member. Fields that the type
 // does not know are kept. ERR_MALFORMED, ERR_LIMIT, ERR_NOMEM.
 MUST_USE
 enum err message_decode(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,

@@ -8,39 +8,12 @@
 #include <stdbool.h>
 
 #include "proto/base/buf.h"
+#include "proto/base/text.h"
 #include "proto/wire/message.h"
 
 #define VARINT_BYTES_MAX 10
 #define FIELD_NUMBER_MAX ((1u << 29) - 1)
 #define TYPE_FIELDS_MAX  64 // bits of `seen`
-
-// UTF-8 (RFC 3629: shortest form, no surrogates, at most U+10FFFF) without control bytes but line feed and tab.
-static bool text_is_clean(const uint8_t *at, size_t len)
-{
-    static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
-    const uint8_t *end = at + len;
-
-    while (at < end) {
-        uint8_t lead = *at++;
-        if (lead < 0x80) {
-            if ((lead < 0x20 && lead != '\n' && lead != '\t') || lead == 0x7f)
-                return false;
-            continue;
-        }
-        unsigned more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        if (lead < 0xc2 || lead > 0xf4 || (size_t)(end - at) < more)
-            return false;
-        uint32_t point = lead & (0x3fu >> more);
-        for (unsigned i = 0; i < more; i++, at++) {
-            if ((*at & 0xc0) != 0x80)
-                return false;
-            point = point << 6 | (*at & 0x3f);
-        }
-        if (point < smallest[more] || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
-            return false;
-    }
-    return true;
-}
 
 static enum err take_varint(struct cursor *cursor, uint64_t *ret_value)
 {
@@ -120,7 +93,7 @@ static enum err scan_known(const ProtobufCFieldDescriptor *field, ProtobufCWireT
     if (has_length != (wire == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED))
         return ERR_MALFORMED;
     if (field->type == PROTOBUF_C_TYPE_STRING)
-        return text_is_clean(value->bytes, value->left) ? ERR_OK : ERR_MALFORMED;
+        return text_clean_len(value->bytes, value->left) == value->left ? ERR_OK : ERR_MALFORMED;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
         return scan(field->descriptor, value, depth + 1);
     return ERR_OK;

@@ -3,20 +3,51 @@
 import os
 import pathlib
 import pwd
+import shutil
 import subprocess
+import sys
+import tempfile
 
-import topology
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "netns"))
+
+import topology  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = "Twofold demo page: these bytes crossed the wire inside two encryptions. "
 
 
-def as_user(name):
-    return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
+ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+
+
+def programs():
+    """The newest PostgreSQL's."""
+    return sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+
+
+def make_cluster(data):
+    """A stopped PostgreSQL cluster with pgbench's tables in the database `demo`."""
+    def as_postgres(*argv):
+        subprocess.run(list(map(str, argv)), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", env=ENVIRONMENT,
+                       user="postgres", group=pwd.getpwnam("postgres").pw_gid, extra_groups=[])
+
+    # In a folder that postgres can reach whatever lies above `data`, then moved.
+    with tempfile.TemporaryDirectory(prefix="twofold-cluster.") as made:
+        shutil.chown(made, "postgres")
+        cluster = pathlib.Path(made) / "data"
+        as_postgres(programs() / "initdb", "-D", cluster, "--no-sync", "-A", "trust", "-U", "demo")
+        as_postgres(programs() / "pg_ctl", "-D", cluster, "-w", "-o", f"-k {made} -h '' -c fsync=off", "-l", f"{made}/log", "start")
+        try:
+            as_postgres("createdb", "-h", made, "-U", "demo", "demo")
+            as_postgres("pgbench", "-h", made, "-U", "demo", "-i", "-q", "-s", "1", "demo")
+        finally:
+            as_postgres(programs() / "pg_ctl", "-D", cluster, "-w", "-m", "fast", "stop")
+        shutil.move(cluster, data)
 
 
 class Applications:
-    def __init__(self, topo, folder):
+    def __init__(self, topo, folder, cluster=None):
+        """`cluster`: of make_cluster, copied; made anew without one."""
+        self.cluster = cluster
         self.web, self.api, self.db = topo["web"], topo["api"], topo["db"]
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -30,26 +61,22 @@ class Applications:
         self.start_iperf()
 
     def start_postgresql(self):
-        owner = pwd.getpwnam("postgres")
         data = self.folder / "postgresql"
-        data.mkdir()
-        os.chown(data, owner.pw_uid, owner.pw_gid)
-        programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-        log = open(self.folder / "postgresql.log", "w")
-        subprocess.run([programs / "initdb", "-D", data, "--no-sync", "-A", "trust", "-U", "demo"], check=True, stdout=log, stderr=log,
-                       cwd="/", env=environment, **as_user("postgres"))
+        owner = pwd.getpwnam("postgres")
+        if self.cluster:
+            topology.run("cp", "-a", self.cluster, data)
+        else:
+            make_cluster(data)
         with open(data / "pg_hba.conf", "a") as rules:
             rules.write("host all all 192.0.2.0/24 trust\nhost all all 2001:db8::/64 trust\n")
-        self.db.start("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", programs / "postgres", "-D", data,
+        topology.run("chown", "-R", f"{owner.pw_uid}:{owner.pw_gid}", data)
+        log = open(self.folder / "postgresql.log", "w")
+        self.db.start("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", programs() / "postgres", "-D", data,
                       "-k", "", "-h", f"127.0.0.1,{self.db.ipv4},{self.db.ipv6}", "-c", "fsync=off", "-c", "shared_buffers=32MB",
-                      stdout=log, stderr=log, cwd="/", env=environment)
+                      stdout=log, stderr=log, cwd="/", env=ENVIRONMENT)
         log.close()
-        psql = ["psql", "-h", "127.0.0.1", "-U", "demo"]
-        topology.wait_until("PostgreSQL answers",
-                            lambda: self.db.run(*psql, "-c", "SELECT 1", "postgres", check=False).returncode == 0, 60, 0.3)
-        self.db.run(*psql, "-c", "CREATE DATABASE demo", "postgres")
-        self.db.run("pgbench", "-h", "127.0.0.1", "-U", "demo", "-i", "-q", "-s", "1", "demo", timeout=180)
+        topology.wait_until("PostgreSQL answers", lambda: self.db.run(
+            "psql", "-h", "127.0.0.1", "-U", "demo", "-c", "SELECT 1", "demo", check=False).returncode == 0, 60, 0.3)
 
     def start_redis(self):
         self.db.start("setpriv", "--reuid", "redis", "--regid", "redis", "--clear-groups", "redis-server", "--port", "6379", "--bind",
@@ -98,3 +125,8 @@ http {{
     def visit(self, seconds=30):
         """A visitor's request through nginx, the service, Redis and PostgreSQL; true when all answered."""
         return "accounts=100000" in self.get(self.web, f"http://{self.web.ipv4}/", seconds)
+
+
+if __name__ == "__main__":
+    # applications.py FOLDER: only makes the cluster there, for a run in the lab, where it would take half a minute.
+    make_cluster(pathlib.Path(sys.argv[1]).resolve())

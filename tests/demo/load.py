@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Constant load with a count at both ends, as JSON on standard output when told to stop (SIGTERM).
+Receivers say "ready" on a line before.
 
 load.py udp-receive ADDRESS PORT          load.py udp-send ADDRESS PORT PER_SECOND
 load.py tcp-receive ADDRESS PORT          load.py tcp-send ADDRESS PORT PER_SECOND
@@ -29,6 +30,19 @@ def tick(per_second):
         time.sleep(max(0, due - time.monotonic()))
 
 
+def ready():
+    """Tells the one who started us that the socket is bound."""
+    print("ready", flush=True)
+
+
+def receive_whole(connection, size):
+    """Exactly `size` bytes, or less at the end of the stream."""
+    block = b""
+    while len(block) < size and (more := connection.recv(size - len(block))):
+        block += more
+    return block
+
+
 def udp_send(address, port, per_second):
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sent = refused = 0
@@ -46,6 +60,7 @@ def udp_receive(address, port):
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     listener.bind((address, port))
     listener.settimeout(0.2)
+    ready()
     seen, duplicated, gap_ms, last = set(), 0, 0.0, None
     while not stopping:
         try:
@@ -68,12 +83,13 @@ def tcp_send(address, port, per_second):
         sent += 1
     out.shutdown(socket.SHUT_WR)
     out.settimeout(30)
-    return {"sent": sent, "confirmed": struct.unpack("!Q", out.recv(8, socket.MSG_WAITALL))[0]}
+    return {"sent": sent, "confirmed": struct.unpack("!Q", receive_whole(out, 8))[0]}
 
 
 def tcp_receive(address, port):
     listener = socket.create_server((address, port))
     listener.settimeout(0.2)
+    ready()
     while not stopping:
         try:
             connection = listener.accept()[0]
@@ -81,7 +97,7 @@ def tcp_receive(address, port):
             continue
         connection.settimeout(60)
         received, wrong = 0, 0
-        while block := connection.recv(1024, socket.MSG_WAITALL):
+        while block := receive_whole(connection, 1024):
             wrong += len(block) != 1024 or struct.unpack("!Q", block[:8])[0] != received
             received += 1
         connection.sendall(struct.pack("!Q", received))

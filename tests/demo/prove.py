@@ -30,7 +30,8 @@ class Recording:
         (profile / "esp_sa").write_text((folder / "esp_sa").read_text())
 
     def fields(self, names, *options, condition=None):
-        argv = ["tshark", "-n", "-r", self.folder / "wire.pcapng", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,"]
+        # Two passes (-2), so that a segment knows the record that it becomes a part of.
+        argv = ["tshark", "-n", "-2", "-r", self.folder / "wire.pcapng", "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,"]
         for name in names:
             argv += ["-e", name]
         if condition:
@@ -42,7 +43,7 @@ class Recording:
         for line in result.stdout.splitlines():
             yield dict(zip(names, (line.split("\t") + [""] * len(names))[:len(names)]))
 
-    DECODE_ESP = ["-o", "esp.enable_encryption_decode:TRUE", "-d", f"tcp.port=={TUNNEL_PORT},tls"]
+    DECODE_ESP = ["-o", "esp.enable_encryption_decode:TRUE", "-o", "tcp.reassemble_out_of_order:TRUE", "-d", f"tcp.port=={TUNNEL_PORT},tls"]
 
     def decode_tls(self):
         return [*self.DECODE_ESP, "-o", f"tls.keylog_file:{self.folder / 'tls-secrets.log'}"]

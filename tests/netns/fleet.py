@@ -35,7 +35,7 @@ class Fleet:
         self.controller = self.controller_host.start(
             self.bin / "twofold-controller", "run", "--state", self.state, stderr=log)
         log.close()
-        topology.wait_until("the controller answers", lambda: self.twofold("status", check=False).returncode == 0, 30, 0.2)
+        topology.wait_until("the controller answers", lambda: self.twofold("hosts", check=False).returncode == 0, 60, 0.2)
 
     def stop_controller(self, how=signal.SIGTERM):
         topology.stop(self.controller, how)

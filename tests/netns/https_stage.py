@@ -158,8 +158,8 @@ class Stage:
 
 
 def run_cases(name, cases, wanted, **limits):
-    """Runs the cases on one stage; the number that failed."""
-    failed = 0
+    """Runs the cases on one stage; how many passed and how many failed."""
+    passed = failed = 0
     with tempfile.TemporaryDirectory(prefix="twofold-https-") as folder:
         os.chmod(folder, 0o755)
         stage = Stage(folder, **limits)
@@ -171,6 +171,7 @@ def run_cases(name, cases, wanted, **limits):
                 try:
                     stage.reset()
                     function(stage)
+                    passed += 1
                     print(f"ok   {function.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
                 except Exception as error:
                     failed += 1
@@ -185,7 +186,7 @@ def run_cases(name, cases, wanted, **limits):
                 print(open(f"{folder}/{host}.log").read()[-4000:])
         if failed and os.environ.get("KEEP"):
             subprocess.run(["cp", "-r", folder, os.environ["KEEP"]], check=False)
-    return failed
+    return passed, failed
 
 
 def need_root(name):

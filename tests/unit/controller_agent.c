@@ -92,7 +92,7 @@ void fake_agent_hello(struct fake_agent *agent)
 {
     Twofold__V1__Hello hello = TWOFOLD__V1__HELLO__INIT;
     Twofold__V1__AgentMessage message = TWOFOLD__V1__AGENT_MESSAGE__INIT;
-    hello.version = "0.1.0";
+    hello.version = (char *)"0.1.0";
     if (agent->has_digest)
         hello.digest = (ProtobufCBinaryData){DIGEST_BYTES, agent->digest};
     if (agent->slice != NULL)
@@ -163,7 +163,7 @@ void fake_agent_bundle(struct fake_agent *agent, const char *named, uint64_t epo
     size_t len = 0;
     if (bundle_encode(&facts, blob, sizeof(blob), &len) != ERR_OK)
         abort();
-    bundle.host = "somebody-else"; // a hint that must not be believed
+    bundle.host = (char *)"somebody-else"; // a hint that must not be believed
     bundle.blob = (ProtobufCBinaryData){len, blob};
     bundle.signature = (ProtobufCBinaryData){sizeof(signature), signature};
     bundle.certificate = (ProtobufCBinaryData){sizeof(certificate), certificate};
@@ -177,7 +177,7 @@ void fake_agent_pair(struct fake_agent *agent, const char *to)
     uint8_t body[PAIR_ACK_BYTES] = {3};
     Twofold__V1__PairMessage pair = TWOFOLD__V1__PAIR_MESSAGE__INIT;
     Twofold__V1__AgentMessage message = TWOFOLD__V1__AGENT_MESSAGE__INIT;
-    pair.from = "somebody-else";
+    pair.from = (char *)"somebody-else";
     pair.to = (char *)to;
     pair.body = (ProtobufCBinaryData){sizeof(body), body};
     message.body_case = TWOFOLD__V1__AGENT_MESSAGE__BODY_PAIR;

@@ -247,7 +247,7 @@ static void say_hello(struct net_agent *agent)
 {
     Twofold__V1__Hello hello = TWOFOLD__V1__HELLO__INIT;
     Twofold__V1__AgentMessage message = TWOFOLD__V1__AGENT_MESSAGE__INIT;
-    hello.version = "0.1.0";
+    hello.version = (char *)"0.1.0";
     if (agent->slice != NULL) {
         hello.generation = agent->slice->settings->generation;
         hello.digest = (ProtobufCBinaryData){DIGEST_BYTES, agent->digest};

@@ -12,6 +12,7 @@
 #include "proto/wire/message.h"
 
 #define STEP_MS       100
+#define LONG_STEP_MS  2000 // when more than a minute is to pass
 #define BEGIN_UNIX    (PKI_NOW + 20ull * 86400)
 #define SAS_MAX       512
 #define POLICIES_MAX  32
@@ -19,13 +20,15 @@
 #define QUEUE_MAX     4096
 #define HISTORY_MAX   256
 #define PACKETS_MAX   4096
-#define FLIGHT_MS_MAX 300 // of a packet
+#define FLIGHT_MS_MAX 300      // of a packet
+#define LIFE_MS       28740000 // of an SA, at most, from when its pair was made: a minute less
 
 static const char *const names[WORLD_HOSTS_MAX] = {"alpha", "bravo", "charlie", "delta", "echo"};
 
 struct kernel_sa {
     struct sa sa;
-    bool used;
+    bool used, is_worn;
+    uint64_t made_ms;
 };
 
 struct policy {
@@ -50,7 +53,6 @@ struct host {
     unsigned broken_percent;
     int die_in; // actions; -1: not
     bool is_dead;
-    bool is_worn;
     uint32_t generation;
     struct clock clock;
 };
@@ -65,7 +67,7 @@ struct message {
 
 struct key_entry {
     uint8_t key[SA_KEY_BYTES];
-    bool taken, outbound, inbound, excused;
+    bool taken, sent_on, excused; // sent_on: a policy has pointed at it
 };
 
 struct packet {
@@ -98,9 +100,11 @@ struct world {
 
 static _Noreturn void broken(const struct world *world, const char *what, const struct host *at, const struct sa *sa)
 {
-    fprintf(stderr, "\nRULE BROKEN: %s (seed %" PRIu64 ", step %" PRIu64 ", %" PRIu64 " ms, at %s, peer %s, spi %x, epochs %" PRIu64 "/%" PRIu64 ")\n",
-            what, world->config.seed, world->step, world->now_ms, names[at->index], sa ? sa->peer : "-", sa ? sa->spi : 0,
-            sa ? sa->local_epoch & 0xffff : 0, sa ? sa->peer_epoch & 0xffff : 0);
+    fprintf(stderr,
+            "\nRULE BROKEN: %s (seed %" PRIu64 ", step %" PRIu64 ", %" PRIu64
+            " ms, at %s, peer %s, spi %x, epochs %" PRIu64 "/%" PRIu64 ")\n",
+            what, world->config.seed, world->step, world->now_ms, names[at->index], sa ? sa->peer : "-",
+            sa ? sa->spi : 0, sa ? sa->local_epoch & 0xffff : 0, sa ? sa->peer_epoch & 0xffff : 0);
     abort();
 }
 
@@ -169,10 +173,11 @@ static size_t host_index(const char *name)
 
 static struct ip host_ip(size_t index, bool v6)
 {
-    struct ip ip;
-    char text[64];
-    snprintf(text, sizeof(text), v6 ? "2001:db8::%zu" : "192.0.2.%zu", index + 1);
-    must(ip_parse(text, &ip));
+    static const uint8_t v4_net[] = {192, 0, 2}, v6_net[] = {0x20, 0x01, 0x0d, 0xb8};
+    struct ip ip = {.len = v6 ? 16 : 4};
+
+    memcpy(ip.bytes, v6 ? v6_net : v4_net, v6 ? sizeof(v6_net) : sizeof(v4_net));
+    ip.bytes[ip.len - 1] = (uint8_t)(index + 1);
     return ip;
 }
 
@@ -203,7 +208,8 @@ static void trace(const struct host *host, const char *what, const char *peer, u
     if (wanted < 0)
         wanted = getenv("KEYING_TRACE") != NULL;
     if (wanted)
-        fprintf(stderr, "%8" PRIu64 " %-8s %-14s %-8s %8x %s\n", host->world->now_ms, names[host->index], what, peer, spi, more);
+        fprintf(stderr, "%8" PRIu64 " %-8s %-14s %-8s %8x %s\n", host->world->now_ms, names[host->index], what, peer,
+                spi, more);
 }
 
 // ---- the kernel of a host
@@ -242,16 +248,10 @@ static enum err do_install(void *context, const struct sa *sa)
     if (find_sa(host, &sa->destination, sa->spi))
         return ERR_EXISTS;
     struct key_entry *entry = key_entry(world, sa->key);
-    if (!sa->inbound && entry->outbound)
-        broken(world, "a key is installed for sending a second time", host, sa);
-    if (sa->inbound && entry->inbound)
-        broken(world, "a key is installed for receiving a second time", host, sa);
-    if (sa->inbound)
-        entry->inbound = true;
-    else
-        entry->outbound = true;
+    if (entry->sent_on)
+        broken(world, "a key is installed that was in use before", host, sa);
     assert(host->sa_count < SAS_MAX);
-    host->sas[host->sa_count++] = (struct kernel_sa){.sa = *sa};
+    host->sas[host->sa_count++] = (struct kernel_sa){.sa = *sa, .made_ms = world->now_ms};
     trace(host, sa->inbound ? "install in" : "install out", sa->peer, sa->spi, "");
     // The answer is lost, the SA is there.
     if (host->broken_percent && world_random(world, 8) == 0)
@@ -268,6 +268,7 @@ static enum err do_switch(void *context, const struct sa *sa)
     if (!find_sa(host, &sa->destination, sa->spi))
         broken(host->world, "a policy points at an SA that is not there", host, sa);
     trace(host, "switch", sa->peer, sa->spi, "");
+    key_entry(host->world, find_sa(host, &sa->destination, sa->spi)->sa.key)->sent_on = true;
     for (size_t i = 0; i < host->policy_count; i++) {
         struct policy *policy = &host->policies[i];
         if (ip_compare(&policy->source, &sa->source) == 0 && ip_compare(&policy->destination, &sa->destination) == 0) {
@@ -280,6 +281,13 @@ static enum err do_switch(void *context, const struct sa *sa)
     return ERR_OK;
 }
 
+static void remove_policy(struct host *host, const struct ip *destination, uint32_t spi)
+{
+    for (size_t i = host->policy_count; i-- > 0;)
+        if (ip_compare(&host->policies[i].destination, destination) == 0 && (spi == 0 || host->policies[i].spi == spi))
+            host->policies[i] = host->policies[--host->policy_count];
+}
+
 static enum err do_remove(void *context, const struct sa *sa)
 {
     struct host *host = context;
@@ -289,6 +297,12 @@ static enum err do_remove(void *context, const struct sa *sa)
     struct kernel_sa *found = find_sa(host, &sa->destination, sa->spi);
     if (!found)
         return ERR_NOT_FOUND;
+    if (host->world->now_ms >= found->made_ms + LIFE_MS) {
+        // The end that both know of: nothing is to be expected of this SA any more.
+        key_entry(host->world, found->sa.key)->excused = true;
+        if (!sa->inbound)
+            remove_policy(host, &sa->destination, sa->spi);
+    }
     *found = host->sas[--host->sa_count];
     trace(host, sa->inbound ? "remove in" : "remove out", sa->peer, sa->spi, "");
     return ERR_OK;
@@ -310,9 +324,10 @@ static enum err do_usage(void *context, const struct sa *sa, uint64_t *ret_packe
 
     if (fails(host))
         return ERR_KERNEL;
-    if (!find_sa(host, &sa->destination, sa->spi))
+    const struct kernel_sa *found = find_sa(host, &sa->destination, sa->spi);
+    if (!found)
         return ERR_NOT_FOUND;
-    *ret_packets = host->is_worn ? UINT64_C(1) << 31 : 5;
+    *ret_packets = found->is_worn ? UINT64_C(1) << 31 : 5;
     *ret_bytes = 500;
     return ERR_OK;
 }
@@ -339,12 +354,21 @@ static void enqueue(struct world *world, const struct message *message)
     struct world_relay *relay = &world->relay;
     unsigned copies = 1 + (world_random(world, 100) < relay->double_percent);
 
+    bool is_hit = relay->fault_in && --relay->fault_in == 0;
+
     remember(world, message);
+    if (is_hit && relay->fault == WORLD_DOUBLE)
+        copies = 2;
+    if (is_hit && relay->fault == WORLD_CUT)
+        relay->is_cut = true;
     for (unsigned i = 0; i < copies; i++) {
-        if (relay->is_cut || world_random(world, 100) < relay->drop_percent || world->queue_count == QUEUE_MAX)
+        if (relay->is_cut || world_random(world, 100) < relay->drop_percent || world->queue_count == QUEUE_MAX ||
+            (is_hit && relay->fault == WORLD_DROP))
             continue;
         struct message copy = message_copy_of(message);
         copy.at_ms = world->now_ms + (relay->delay_ms_max ? world_random(world, relay->delay_ms_max) : 0);
+        if (is_hit && relay->fault == WORLD_DELAY)
+            copy.at_ms += 5000;
         world->queue[world->queue_count++] = copy;
     }
 }
@@ -485,7 +509,6 @@ static void start(struct host *host)
         .trust = world->pki->trust,
         .actions = &actions,
         .context = host,
-        .keep_keys = world->config.seed & 1,
     };
 
     host->is_dead = false;
@@ -522,7 +545,9 @@ struct world *world_new(const struct world_config *config, const struct pki *pki
     world->random = config->seed * 0x9e3779b97f4a7c15u + 1;
     world->keys = calloc(KEYS_MAX, sizeof(*world->keys));
     world->now_ms = 1000000;
-    strcpy(world->folder, "/tmp/twofold-keying-world.XXXXXX");
+    // Not on a disk: each epoch is written with fsync.
+    strcpy(world->folder,
+           access("/dev/shm", W_OK) == 0 ? "/dev/shm/twofold-keying.XXXXXX" : "/tmp/twofold-keying.XXXXXX");
     if (!mkdtemp(world->folder))
         abort();
     for (size_t i = 0; i < config->hosts; i++) {
@@ -617,12 +642,8 @@ static void set_peer(struct world *world, size_t at, size_t of, bool is_peer)
     trace(host, is_peer ? "peer" : "no peer", names[of], 0, "");
     if (!is_peer) {
         excuse_inbound(host, names[of]);
-        for (size_t i = 0; i < host->policy_count;) {
-            if (ip_compare(&host->policies[i].destination, &ips[0]) == 0 || ip_compare(&host->policies[i].destination, &ips[1]) == 0)
-                host->policies[i] = host->policies[--host->policy_count];
-            else
-                i++;
-        }
+        remove_policy(host, &ips[0], 0);
+        remove_policy(host, &ips[1], 0);
     }
     give_slice(host);
     if (is_peer)
@@ -645,9 +666,17 @@ void world_break_kernel(struct world *world, size_t host, unsigned percent)
     world->hosts[host]->broken_percent = percent;
 }
 
+void world_rotate(struct world *world, size_t index)
+{
+    struct host *host = world->hosts[index];
+    struct note note;
+    must(keying_set_identity(host->keying, host->leaf.key, host->leaf.der, host->leaf.len, &note));
+}
+
 void world_wear(struct world *world, size_t host)
 {
-    world->hosts[host]->is_worn = true;
+    for (size_t i = 0; i < world->hosts[host]->sa_count; i++)
+        world->hosts[host]->sas[i].is_worn = true;
 }
 
 void world_new_session(struct world *world, size_t host)
@@ -680,6 +709,13 @@ void world_replay(struct world *world)
         deliver(world, &world->history[world_random(world, world->history_count)]);
 }
 
+void world_replay_all(struct world *world, size_t host)
+{
+    for (size_t i = 0; i < world->history_count; i++)
+        if (world->history[i].to == host)
+            deliver(world, &world->history[i]);
+}
+
 static void deliver_due(struct world *world)
 {
     // Those of one moment in the order of sending, unless the relay delays.
@@ -701,12 +737,7 @@ static void deliver_due(struct world *world)
 
 static struct host *owner(struct world *world, const struct ip *ip)
 {
-    for (size_t i = 0; i < world->config.hosts; i++) {
-        struct ip v4 = host_ip(i, false), v6 = host_ip(i, true);
-        if (ip_compare(&v4, ip) == 0 || ip_compare(&v6, ip) == 0)
-            return world->hosts[i];
-    }
-    abort();
+    return world->hosts[ip->bytes[ip->len - 1] - 1];
 }
 
 static void receive(struct world *world, const struct packet *packet)
@@ -777,11 +808,11 @@ static void tick(struct world *world, struct host *host)
 
 void world_run(struct world *world, uint64_t ms)
 {
-    uint64_t end_ms = world->now_ms + ms;
+    uint64_t end_ms = world->now_ms + ms, step_ms = ms > 60000 ? LONG_STEP_MS : STEP_MS;
 
     while (world->now_ms < end_ms) {
         uint64_t left = end_ms - world->now_ms;
-        world->now_ms += left < STEP_MS ? left : STEP_MS;
+        world->now_ms += left < step_ms ? left : step_ms;
         world->step++;
         for (size_t i = 0; i < world->config.hosts; i++)
             send_packets(world, world->hosts[i]);
@@ -801,7 +832,6 @@ void world_heal(struct world *world)
     for (size_t i = 0; i < world->config.hosts; i++) {
         world->hosts[i]->clock_off_s = 0;
         world->hosts[i]->broken_percent = 0;
-        world->hosts[i]->is_worn = false;
         world->hosts[i]->die_in = -1;
     }
 }
@@ -815,10 +845,14 @@ bool world_is_settled(struct world *world, char *ret_why, size_t why_len)
                 continue;
             must(keying_peer_state(world->hosts[i]->keying, names[j], &a));
             must(keying_peer_state(world->hosts[j]->keying, names[i], &b));
-            if (a.up && b.up && a.local_epoch && a.local_epoch == b.peer_epoch && a.peer_epoch == b.local_epoch && !a.problem[0])
+            if (a.up && b.up && a.local_epoch && a.local_epoch == b.peer_epoch && a.peer_epoch == b.local_epoch &&
+                !a.problem[0])
                 continue;
-            snprintf(ret_why, why_len, "%s to %s: up %d/%d, epochs %" PRIx64 "/%" PRIx64 " and %" PRIx64 "/%" PRIx64 ", problems: %s | %s",
-                     names[i], names[j], a.up, b.up, a.local_epoch, a.peer_epoch, b.local_epoch, b.peer_epoch, a.problem, b.problem);
+            snprintf(ret_why, why_len,
+                     "%s to %s: up %d/%d, epochs %" PRIx64 "/%" PRIx64 " and %" PRIx64 "/%" PRIx64
+                     ", problems: %s | %s",
+                     names[i], names[j], a.up, b.up, a.local_epoch, a.peer_epoch, b.local_epoch, b.peer_epoch,
+                     a.problem, b.problem);
             return false;
         }
     }

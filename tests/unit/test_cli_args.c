@@ -7,15 +7,15 @@
 #include "controller/cli/command.h"
 #include "controller/cli/explain.h"
 
-static struct args parsed(int argc, char **argv)
+static struct args parsed(int argc, const char **argv)
 {
     struct args args = {0};
     struct note note = {0};
-    cr_assert_eq(args_parse(argc, argv, &args, &note), ERR_OK, "%s", note.text);
+    cr_assert_eq(args_parse(argc, (char *const *)argv, &args, &note), ERR_OK, "%s", note.text);
     return args;
 }
 
-#define PARSED(...) parsed((int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__})
+#define PARSED(...) parsed((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), (const char *[]){__VA_ARGS__})
 
 Test(cli_args, commands_and_arguments)
 {
@@ -59,20 +59,20 @@ Test(cli_args, help_and_version)
     cr_assert(args.help);
 }
 
-static void refused(const char *words, int argc, char **argv)
+static void refused(const char *words, int argc, const char **argv)
 {
     struct args args;
     struct note note = {0};
-    cr_assert_eq(args_parse(argc, argv, &args, &note), ERR_USAGE);
+    cr_assert_eq(args_parse(argc, (char *const *)argv, &args, &note), ERR_USAGE);
     cr_assert(strstr(note.text, words), "%s", note.text);
 }
 
 #define REFUSED(words, ...) \
-    refused((words), (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__})
+    refused((words), (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), (const char *[]){__VA_ARGS__})
 
 Test(cli_args, wrong_usage)
 {
-    refused("A command is missing", 0, (char *[]){NULL});
+    refused("A command is missing", 0, (const char *[]){NULL});
     REFUSED("A command is missing", "--json");
     REFUSED("There is no command 'hots'. Did you mean 'hosts'?", "hots");
     REFUSED("Did you mean 'policy check'?", "policy", "chekc");
@@ -89,12 +89,12 @@ Test(cli_args, wrong_usage)
 
 Test(cli_args, too_many_options)
 {
-    char *argv[OPTIONS_MAX + 4] = {"token", "create"};
+    const char *argv[OPTIONS_MAX + 4] = {"token", "create"};
     struct args args;
     struct note note = {0};
     for (size_t i = 2; i < OPTIONS_MAX + 3; i++)
         argv[i] = "--json";
-    cr_assert_eq(args_parse(OPTIONS_MAX + 3, argv, &args, &note), ERR_USAGE);
+    cr_assert_eq(args_parse(OPTIONS_MAX + 3, (char *const *)argv, &args, &note), ERR_USAGE);
 }
 
 Test(cli_args, numbers)

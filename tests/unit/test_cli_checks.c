@@ -94,7 +94,8 @@ Test(cli_checks, ports_that_are_taken)
     cr_assert_eq(find(&checks, "port 15001")->verdict, CHECK_OK);
     cr_assert_str_eq(find(&checks, "port 15001")->cause, "held by twofold-agent (process 77)");
     cr_assert_eq(find(&checks, "port 15008")->verdict, CHECK_FAIL);
-    cr_assert_str_eq(find(&checks, "port 15008")->cause, "taken by nginx (process 812), and needed for the agent's tunnels");
+    cr_assert_str_eq(find(&checks, "port 15008")->cause,
+                     "taken by nginx (process 812), and needed for the agent's tunnels");
     cr_assert_eq(find(&checks, "port 7443")->verdict, CHECK_WARN);
     remove_root();
 }

@@ -114,18 +114,16 @@ Test(control_status, warnings_of_all)
 
     network.n_warnings = 1;
     network.warnings = own;
-    https.secrets_exported = true;
     https.ca_sha384 = (char *)"bb";
     notes_add(&warnings, 0, 0, "no slice");
     cr_assert_eq(status_set(status, ROLE_NETWORK, &network), ERR_OK);
     cr_assert_eq(status_set(status, ROLE_HTTPS, &https), ERR_OK);
     cr_assert_eq(status_local(status, &facts, &bytes, &len), ERR_OK);
     Twofold__V1__LocalResponse *response = decode(bytes, len);
-    cr_assert_eq(response->status->n_warnings, 4);
+    cr_assert_eq(response->status->n_warnings, 3);
     cr_expect_str_eq(response->status->warnings[0], "no slice");
     cr_expect_str_eq(response->status->warnings[1], "esp is missing");
-    cr_expect(strstr(response->status->warnings[2], "--export-secrets"));
-    cr_expect(strstr(response->status->warnings[3], "same CA"));
+    cr_expect(strstr(response->status->warnings[2], "same CA"));
     message_free(response);
 }
 

@@ -289,7 +289,7 @@ Test(control_uplink, refused_host_is_told_why)
     mood = REFUSE;
     use_agent("spiffe://example.org/agent/web");
     RUN_UNTIL(strstr(uplink_problem(uplink), "is revoked"));
-    cr_expect(strstr(uplink_problem(uplink), "enrol it again"), "%s", uplink_problem(uplink));
+    cr_expect(strstr(uplink_problem(uplink), "the controller refused this host"), "%s", uplink_problem(uplink));
     // It goes on trying, with the last cause to be told meanwhile.
     RUN_UNTIL(sessions == 2);
     finish();

@@ -116,7 +116,7 @@ static void create_token(const char *host, const uint8_t last, struct token *ret
     Twofold__V1__Label label = TWOFOLD__V1__LABEL__INIT, *labels[] = {&label};
     uint8_t bytes[4] = {192, 0, 2, last};
     ProtobufCBinaryData addresses[] = {{sizeof(bytes), bytes}};
-    label.key = "role";
+    label.key = (char *)"role";
     label.value = (char *)host;
     request.host = (char *)host;
     request.labels = labels;
@@ -177,7 +177,7 @@ static enum grpc_status revoke_host(const char *host, uint32_t wait_ms, Twofold_
 {
     Twofold__V1__RevokeHostRequest request = TWOFOLD__V1__REVOKE_HOST_REQUEST__INIT;
     request.host = (char *)host;
-    request.reason = "lost";
+    request.reason = (char *)"lost";
     request.wait_ms = wait_ms;
     return client_call(&admin, "/twofold.v1.Admin/RevokeHost", &request.base,
                        &twofold__v1__revoke_host_response__descriptor, ret_response, text);
@@ -434,22 +434,22 @@ Test(daemon, bad_token_requests_are_refused)
     Twofold__V1__Label label = TWOFOLD__V1__LABEL__INIT, *labels[] = {&label, &label};
     uint8_t loopback[4] = {127, 0, 0, 1};
     ProtobufCBinaryData addresses[] = {{sizeof(loopback), loopback}};
-    label.key = "role";
-    label.value = "web";
+    label.key = (char *)"role";
+    label.value = (char *)"web";
     const Twofold__V1__CreateTokenRequest good = TWOFOLD__V1__CREATE_TOKEN_REQUEST__INIT;
     Twofold__V1__CreateTokenRequest bad[6];
     for (int i = 0; i < 6; i++) {
         bad[i] = good;
-        bad[i].host = "web";
+        bad[i].host = (char *)"web";
     }
-    bad[0].host = "Not A Name";
+    bad[0].host = (char *)"Not A Name";
     bad[1].valid_seconds = 59;
     bad[2].valid_seconds = TOKEN_SECONDS_MAX + 1;
     bad[3].labels = labels; // twice
     bad[3].n_labels = 2;
     bad[4].addresses = addresses;
     bad[4].n_addresses = 1;
-    bad[5].workload = "no/name";
+    bad[5].workload = (char *)"no/name";
     for (int i = 0; i < 6; i++) {
         cr_expect_eq(client_call(&admin, "/twofold.v1.Admin/CreateToken", &bad[i].base,
                                  &twofold__v1__create_token_response__descriptor, &response, text),
@@ -576,6 +576,7 @@ Test(daemon, a_bad_policy_changes_nothing)
     Twofold__V1__GetStatusResponse *status = get_status();
     cr_expect_eq(status->generation, 1);
     message_free(status);
+    expect_last_audit("spiffe://example.org/admin/admin", "policy.apply", "policy", "1 findings");
 }
 
 Test(daemon, the_same_policy_twice_is_no_change)
@@ -594,7 +595,7 @@ Test(daemon, policies_are_checked_shown_and_explained)
     enrol_host("api", 2, &api);
     Twofold__V1__CheckPolicyRequest check = TWOFOLD__V1__CHECK_POLICY_REQUEST__INIT;
     Twofold__V1__CheckPolicyResponse *checked = NULL;
-    check.text = POLICY;
+    check.text = (char *)POLICY;
     cr_assert_eq(client_call(&admin, "/twofold.v1.Admin/CheckPolicy", &check.base,
                              &twofold__v1__check_policy_response__descriptor, &checked, text),
                  GRPC_OK, "%s", text);
@@ -605,7 +606,7 @@ Test(daemon, policies_are_checked_shown_and_explained)
 
     Twofold__V1__ShowPolicyRequest show = TWOFOLD__V1__SHOW_POLICY_REQUEST__INIT;
     Twofold__V1__ShowPolicyResponse *shown = NULL;
-    show.slice_of = "web";
+    show.slice_of = (char *)"web";
     cr_assert_eq(client_call(&admin, "/twofold.v1.Admin/ShowPolicy", &show.base,
                              &twofold__v1__show_policy_response__descriptor, &shown, text),
                  GRPC_OK, "%s", text);
@@ -613,11 +614,11 @@ Test(daemon, policies_are_checked_shown_and_explained)
     cr_expect_str_eq(shown->applied_by, "spiffe://example.org/admin/admin");
     cr_expect_eq(shown->slice->n_rules, 1);
     message_free(shown);
-    show.slice_of = "ghost";
+    show.slice_of = (char *)"ghost";
     cr_expect_eq(client_call(&admin, "/twofold.v1.Admin/ShowPolicy", &show.base,
                              &twofold__v1__show_policy_response__descriptor, &shown, text),
                  GRPC_NOT_FOUND);
-    show.slice_of = "";
+    show.slice_of = (char *)"";
     show.generation = 99;
     cr_expect_eq(client_call(&admin, "/twofold.v1.Admin/ShowPolicy", &show.base,
                              &twofold__v1__show_policy_response__descriptor, &shown, text),
@@ -625,8 +626,8 @@ Test(daemon, policies_are_checked_shown_and_explained)
 
     Twofold__V1__ExplainRequest explain = TWOFOLD__V1__EXPLAIN_REQUEST__INIT;
     Twofold__V1__ExplainResponse *explained = NULL;
-    explain.source = "web";
-    explain.destination = "192.0.2.2";
+    explain.source = (char *)"web";
+    explain.destination = (char *)"192.0.2.2";
     explain.port = 80;
     explain.protocol = TWOFOLD__V1__PROTOCOL__PROTOCOL_TCP;
     cr_assert_eq(client_call(&admin, "/twofold.v1.Admin/Explain", &explain.base,
@@ -673,7 +674,7 @@ Test(daemon, a_full_disk_keeps_what_is_in_force)
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     Twofold__V1__ApplyPolicyRequest request = TWOFOLD__V1__APPLY_POLICY_REQUEST__INIT;
     void *response = NULL;
-    request.text = "version: 1\n";
+    request.text = (char *)"version: 1\n";
     cr_expect_eq(client_call(&admin, "/twofold.v1.Admin/ApplyPolicy", &request.base,
                              &twofold__v1__apply_policy_response__descriptor, &response, text),
                  GRPC_RESOURCE_EXHAUSTED);

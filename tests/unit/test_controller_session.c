@@ -313,6 +313,20 @@ Test(session, revocation_cuts_and_pushes)
     fake_agent_disconnect(&web);
 }
 
+Test(session, a_host_that_keeps_coming_back_is_slowed_down)
+{
+    struct session *session = NULL;
+    static const struct session_port none;
+    for (int i = 0; i < 16; i++) {
+        fake_agent_connect(&web, fleet, "web");
+        fake_agent_disconnect(&web);
+    }
+    cr_expect_eq(session_open(fleet, "web", &none, NULL, &session), ERR_LIMIT);
+    bring_up(&api, "api"); // others are not
+    fixture_advance(1000);
+    bring_up(&web, "web");
+}
+
 // ---- bundles and pairs
 
 Test(session, bundles_go_to_ipsec_peers_only)
@@ -469,7 +483,7 @@ Test(session, oversized_messages_end_the_session)
     uint8_t *body = calloc(1, SESSION_MESSAGE_BYTES_MAX);
     Twofold__V1__PairMessage pair = TWOFOLD__V1__PAIR_MESSAGE__INIT;
     Twofold__V1__AgentMessage message = TWOFOLD__V1__AGENT_MESSAGE__INIT;
-    pair.to = "api";
+    pair.to = (char *)"api";
     pair.body = (ProtobufCBinaryData){SESSION_MESSAGE_BYTES_MAX, body};
     message.body_case = TWOFOLD__V1__AGENT_MESSAGE__BODY_PAIR;
     message.pair = &pair;

@@ -21,6 +21,12 @@ Test(flow_state, a_peer_may_end_its_half_before_the_application_is_reached)
     cr_assert_eq(flow_state_next(half, FLOW_EVENT_REACHED), FLOW_PEER_ENDED);
 }
 
+Test(flow_state, a_flow_that_the_peer_took_no_notice_of_waits_again)
+{
+    cr_assert_eq(flow_state_next(FLOW_ASKING, FLOW_EVENT_PUT_BACK), FLOW_WAITING);
+    cr_assert_eq(flow_state_next(FLOW_OPEN, FLOW_EVENT_PUT_BACK), FLOW_NONE);
+}
+
 Test(flow_state, a_cut_ends_every_state)
 {
     for (int state = FLOW_NONE + 1; state < FLOW_STATE_COUNT; state++) {

@@ -268,7 +268,7 @@ static void connect_with(struct tls_context *context)
 {
     struct ip_endpoint address = grpc_server_address(server, 0);
 
-    cr_assert_eq(grpc_connect(&loop, &address, NULL, context, 2000, &channel_events, NULL, &channel), ERR_OK);
+    cr_assert_eq(grpc_connect(&loop, &address, NULL, context, 10000, &channel_events, NULL, &channel), ERR_OK);
     run_until(&opens, 1);
 }
 
@@ -481,7 +481,7 @@ Test(grpc, too_many_connections_are_turned_away)
     run_until(&server_gones, 1);
     start_server(0);
     address = grpc_server_address(server, 0);
-    cr_assert_eq(grpc_connect(&loop, &address, NULL, client_context, 2000, &channel_events, NULL, &channel), ERR_OK);
+    cr_assert_eq(grpc_connect(&loop, &address, NULL, client_context, 10000, &channel_events, NULL, &channel), ERR_OK);
     run_until(&gones, 1);
     cr_expect_eq(opens, 0);
     cr_expect_neq(gone_err, ERR_OK);
@@ -495,7 +495,7 @@ Test(grpc, a_stranger_is_reported)
 
     pki_init(&pki);
     struct tls_context *other = context_of(TLS_CLIENT, TLS_PEER_REQUIRED, "spiffe://example.org/agent/web");
-    cr_assert_eq(grpc_connect(&loop, &address, NULL, other, 2000, &channel_events, NULL, &channel), ERR_OK);
+    cr_assert_eq(grpc_connect(&loop, &address, NULL, other, 10000, &channel_events, NULL, &channel), ERR_OK);
     run_until(&gones, 1);
     run_until(&refusals, 1);
     cr_expect_eq(gone_err, ERR_IDENTITY, "%s", gone_note.text);
@@ -545,4 +545,30 @@ Test(grpc, texts_and_types)
     cr_expect_not(grpc_content_type_is_good("application/grpc-web"));
     cr_expect_not(grpc_content_type_is_good("text/html"));
     cr_expect_not(grpc_content_type_is_good(NULL));
+}
+
+Test(grpc, strangers_do_not_take_the_places_of_known_clients)
+{
+    struct grpc_channel *strangers[9];
+
+    behaviour = ECHO_EACH;
+    for (size_t i = 0; i < 9; i++) {
+        opens = 0;
+        connect_with(stranger_context);
+        strangers[i] = channel;
+    }
+    run_until(&gones, 1); // the ninth
+    opens = 0;
+    connect_with(client_context);
+    start_call(5000);
+    cr_assert_eq(grpc_call_send(at_client.call, "hello", 5), ERR_OK);
+    cr_assert_eq(grpc_call_half_close(at_client.call), ERR_OK);
+    run_until(&at_client.dones, 1);
+    cr_expect_eq(at_client.status, GRPC_OK);
+    struct grpc_channel *known = channel;
+    for (size_t i = 0; i < 8; i++)
+        grpc_channel_close(strangers[i]);
+    run_until(&gones, 9);
+    gones = 0;
+    channel = known;
 }

@@ -214,7 +214,7 @@ static bool carry(struct end *from, struct end *to)
 static void run(void)
 {
     for (int quiet = 0; quiet < 2;)
-        quiet = carry(&client, &server) | carry(&server, &client) ? 0 : quiet + 1;
+        quiet = (carry(&client, &server) ? 1 : 0) + (carry(&server, &client) ? 1 : 0) ? 0 : quiet + 1;
 }
 
 static const struct h2_header connect_request[] = {
@@ -843,7 +843,7 @@ static void on_connection(uv_stream_t *stream, int status)
     struct real *real = stream->data;
 
     cr_assert_eq(status, 0);
-    cr_assert_eq(h2_accept(stream, real->server_context, 2000, &settings, &events, &server, &real->server_session),
+    cr_assert_eq(h2_accept(stream, real->server_context, 10000, &settings, &events, &server, &real->server_session),
                  ERR_OK);
 }
 
@@ -880,9 +880,9 @@ Test(h2, over_tls_and_tcp)
     cr_assert_eq(uv_tcp_getsockname(&listener, (struct sockaddr *)&bound, &len), 0);
     cr_assert_eq(ip_endpoint_from_sockaddr((struct sockaddr *)&bound, &address), ERR_OK);
 
-    cr_assert_eq(
-        h2_connect(&loop, &address, NULL, real.client_context, 2000, &settings, &events, &client, &real.client_session),
-        ERR_OK);
+    cr_assert_eq(h2_connect(&loop, &address, NULL, real.client_context, 10000, &settings, &events, &client,
+                            &real.client_session),
+                 ERR_OK);
     struct h2_stream *stream;
     cr_expect_eq(h2_open(real.client_session, connect_request, 3, false, &client, &stream), ERR_CLOSED); // not yet
     while (!client.opens)

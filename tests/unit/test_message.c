@@ -132,6 +132,7 @@ Test(message, takes_utf8)
                                "a\tb\nc"),
                  ERR_OK);
     cr_expect_eq(DECODE(HELLO, "\x0a\x02\xc3\xbc"), ERR_OK);
+    cr_expect_eq(DECODE(HELLO, "\x0a\x02\xc2\xa0"), ERR_OK);
     cr_expect_eq(DECODE(HELLO, "\x0a\x03\xe2\x82\xac"), ERR_OK);
     cr_expect_eq(DECODE(HELLO, "\x0a\x03\xed\x9f\xbf"), ERR_OK);     // U+D7FF
     cr_expect_eq(DECODE(HELLO, "\x0a\x03\xee\x80\x80"), ERR_OK);     // U+E000
@@ -147,6 +148,9 @@ Test(message, refuses_other_text)
     cr_expect_eq(DECODE(HELLO, "\x0a\x01\x1b"), ERR_MALFORMED); // escape
     cr_expect_eq(DECODE(HELLO, "\x0a\x01\r"), ERR_MALFORMED);
     cr_expect_eq(DECODE(HELLO, "\x0a\x01\x7f"), ERR_MALFORMED);
+    cr_expect_eq(DECODE(HELLO, "\x0a\x02\xc2\x80"), ERR_MALFORMED); // U+0080
+    cr_expect_eq(DECODE(HELLO, "\x0a\x02\xc2\x9b"), ERR_MALFORMED); // a terminal's CSI
+    cr_expect_eq(DECODE(HELLO, "\x0a\x02\xc2\x9f"), ERR_MALFORMED);
     cr_expect_eq(DECODE(HELLO, "\x0a\x01\x80"), ERR_MALFORMED); // continuation alone
     cr_expect_eq(DECODE(HELLO, "\x0a\x01\xc3"), ERR_MALFORMED); // cut short
     cr_expect_eq(DECODE(HELLO, "\x0a\x02\xe2\x82"), ERR_MALFORMED);

@@ -126,9 +126,21 @@ static char *repeated(const char *head, const char *piece, size_t count, size_t 
     return text;
 }
 
+// A thousand long names, each a near miss.
+static char *many_segments(void)
+{
+    static char text[100000] = "version: 1\nsegments:\n";
+    size_t used = strlen(text);
+    for (unsigned i = 0; i < 1000 && strlen(text) < 90000; i++)
+        used += (size_t)sprintf(text + used,
+                                "  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa%04u: {hosts: x}\n", i);
+    strcpy(text + used, "rules:\n");
+    return text;
+}
+
 Test(policy_read, large_texts_are_refused_quickly)
 {
-    static const struct {
+    const struct {
         const char *head, *piece;
         size_t count;
         const char *words;
@@ -144,6 +156,9 @@ Test(policy_read, large_texts_are_refused_quickly)
         {"version: 1\nfailsafe:\n", "  - {name: x, direction: in, ports: [tcp/1]}\n", 65, "'failsafe' has 65 entries"},
         {"version: 1\nrules:\n", "  - {name: x, from: a, to: b, ports: [tcp/1]}\n", 4096, "There is no segment"},
         {"version: 1\n? ", "[", 500000, "nested"},
+        {many_segments(),
+         "  - {name: r, to: x, ports: tcp/1, from: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}\n",
+         4000, "There is no segment"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         size_t len;
@@ -185,7 +200,7 @@ Test(policy_read, the_examples_of_the_manual_are_good)
     free(manual);
 }
 
-static const char *const words[] = {"ports", "layers", "from"};
+static const char *const words[] = {"ports", "layers", "from", "replication"};
 
 static const char *word(const void *context, size_t index)
 {
@@ -194,13 +209,20 @@ static const char *word(const void *context, size_t index)
 
 Test(words, the_nearest_word)
 {
-    cr_assert_str_eq(words_nearest("port", word, words, 3), "ports");
-    cr_assert_str_eq(words_nearest("prots", word, words, 3), "ports");
-    cr_assert_str_eq(words_nearest("form", word, words, 3), "from");
-    cr_assert_str_eq(words_nearest("layer", word, words, 3), "layers");
-    cr_assert_null(words_nearest("xyzzy", word, words, 3));
-    cr_assert_null(words_nearest("to", word, words, 3));
-    cr_assert_null(words_nearest("", word, words, 3));
+    cr_assert_str_eq(words_nearest("port", word, words, 4), "ports");
+    cr_assert_str_eq(words_nearest("prots", word, words, 4), "ports");
+    cr_assert_str_eq(words_nearest("form", word, words, 4), "from");
+    cr_assert_str_eq(words_nearest("layer", word, words, 4), "layers");
+    cr_assert_str_eq(words_nearest("erplication", word, words, 4), "replication");
+    cr_assert_str_eq(words_nearest("replicatio", word, words, 4), "replication");
+    cr_assert_str_eq(words_nearest("replicationss", word, words, 4), "replication");
+    cr_assert_str_eq(words_nearest("xreplicatin", word, words, 4), "replication");
+    cr_assert_str_eq(words_nearest("eplications", word, words, 4), "replication");
+    cr_assert_null(words_nearest("xxeplications", word, words, 4));
+    cr_assert_null(words_nearest("lepraction", word, words, 4));
+    cr_assert_null(words_nearest("xyzzy", word, words, 4));
+    cr_assert_null(words_nearest("to", word, words, 4));
+    cr_assert_null(words_nearest("", word, words, 4));
     cr_assert_null(words_nearest("ports", word, words, 0));
 }
 

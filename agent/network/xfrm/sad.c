@@ -28,35 +28,29 @@ enum {
 
 static void put_algorithm(struct nlmsghdr *header, const uint8_t key[SA_KEY_BYTES])
 {
-    struct {
-        struct xfrm_algo_aead head;
-        uint8_t key[SA_KEY_BYTES];
-    } algorithm;
-    memset(&algorithm, 0, sizeof(algorithm));
-    snprintf(algorithm.head.alg_name, sizeof(algorithm.head.alg_name), "rfc4106(gcm(aes))");
-    algorithm.head.alg_key_len = SA_KEY_BYTES * 8;
-    algorithm.head.alg_icv_len = 128;
-    memcpy(algorithm.key, key, SA_KEY_BYTES);
-    mnl_attr_put(header, XFRMA_ALG_AEAD, sizeof(algorithm.head) + SA_KEY_BYTES, &algorithm);
-    secret_wipe(&algorithm, sizeof(algorithm));
+    _Alignas(struct xfrm_algo_aead) uint8_t room[sizeof(struct xfrm_algo_aead) + SA_KEY_BYTES] = {0};
+    struct xfrm_algo_aead *algorithm = (struct xfrm_algo_aead *)(void *)room;
+    snprintf(algorithm->alg_name, sizeof(algorithm->alg_name), "rfc4106(gcm(aes))");
+    algorithm->alg_key_len = SA_KEY_BYTES * 8;
+    algorithm->alg_icv_len = 128;
+    memcpy(room + sizeof(*algorithm), key, SA_KEY_BYTES);
+    mnl_attr_put(header, XFRMA_ALG_AEAD, sizeof(room), room);
+    secret_wipe(room, sizeof(room));
 }
 
 // Inbound: the full window. Outbound: none where the kernel knows directions; older ones refuse that and want at least one.
 static void put_replay(struct nlmsghdr *header, bool inbound, bool direction)
 {
-    struct {
-        struct xfrm_replay_state_esn head;
-        uint32_t words[REPLAY_WORDS];
-    } replay;
-    memset(&replay, 0, sizeof(replay));
+    _Alignas(struct xfrm_replay_state_esn) uint8_t room[sizeof(struct xfrm_replay_state_esn) + REPLAY_WORDS * 4] = {0};
+    struct xfrm_replay_state_esn *replay = (struct xfrm_replay_state_esn *)(void *)room;
     if (inbound) {
-        replay.head.bmp_len = REPLAY_WORDS;
-        replay.head.replay_window = SAD_REPLAY_WINDOW;
+        replay->bmp_len = REPLAY_WORDS;
+        replay->replay_window = SAD_REPLAY_WINDOW;
     } else if (!direction) {
-        replay.head.bmp_len = 1;
-        replay.head.replay_window = 1;
+        replay->bmp_len = 1;
+        replay->replay_window = 1;
     }
-    mnl_attr_put(header, XFRMA_REPLAY_ESN_VAL, sizeof(replay.head) + replay.head.bmp_len * 4, &replay);
+    mnl_attr_put(header, XFRMA_REPLAY_ESN_VAL, sizeof(*replay) + replay->bmp_len * 4, room);
 }
 
 static void set_limits(struct xfrm_lifetime_cfg *limits)

@@ -44,7 +44,7 @@ int spd_compare_key(const struct spd_policy *a, const struct spd_policy *b)
     if (order == 0)
         order = compare_numbers((uint32_t)x->destination_port << 16 | x->destination_mask,
                                 (uint32_t)y->destination_port << 16 | y->destination_mask);
-    return order;
+    return order != 0 ? order : (int)a->own_traffic - (int)b->own_traffic;
 }
 
 bool spd_equal(const struct spd_policy *a, const struct spd_policy *b)
@@ -79,8 +79,9 @@ void spd_format(const struct spd_policy *policy, char ret_text[SPD_TEXT_BYTES])
                 selector->destination_mask);
     if (policy->action == SPD_PROTECT)
         snprintf(template, sizeof(template), " reqid 0x%08x spi 0x%08x", policy->reqid, policy->spi);
-    snprintf(ret_text, SPD_TEXT_BYTES, "%s %s -> %s%s%s%s %s%s priority 0x%08x", directions[policy->direction], source,
-             destination, protocol, sport, dport, actions[policy->action], template, policy->priority);
+    snprintf(ret_text, SPD_TEXT_BYTES, "%s %s -> %s%s%s%s%s %s%s priority 0x%08x", directions[policy->direction],
+             source, destination, protocol, sport, dport, policy->own_traffic ? " own" : "", actions[policy->action],
+             template, policy->priority);
 }
 
 static void encode_selector(struct xfrm_selector *room, const struct spd_selector *selector)
@@ -97,6 +98,13 @@ static void encode_selector(struct xfrm_selector *room, const struct spd_selecto
     room->dport_mask = htons(selector->destination_mask);
 }
 
+static void put_mark(struct netlink_message *message, const struct spd_policy *policy)
+{
+    struct xfrm_mark mark = {.v = SPD_OWN_MARK, .m = SPD_OWN_MARK};
+    if (policy->own_traffic)
+        mnl_attr_put(netlink_message_header(message), XFRMA_MARK, sizeof(mark), &mark);
+}
+
 static void encode(struct netlink_message *message, uint16_t type, const struct spd_policy *policy)
 {
     struct xfrm_userpolicy_info *info = netlink_message_begin(message, type, 0, sizeof(*info));
@@ -109,6 +117,7 @@ static void encode(struct netlink_message *message, uint16_t type, const struct 
     info->dir = (uint8_t)policy->direction;
     info->action = policy->action == SPD_BLOCK ? XFRM_POLICY_BLOCK : XFRM_POLICY_ALLOW;
     info->share = XFRM_SHARE_ANY;
+    put_mark(message, policy);
     if (policy->action != SPD_PROTECT)
         return;
     struct xfrm_user_tmpl template;
@@ -138,6 +147,7 @@ static void encode_id(struct netlink_message *message, uint16_t type, const stru
     struct xfrm_userpolicy_id *id = netlink_message_begin(message, type, 0, sizeof(*id));
     encode_selector(&id->sel, &policy->selector);
     id->dir = (uint8_t)policy->direction;
+    put_mark(message, policy);
 }
 
 void spd_encode_remove(struct netlink_message *message, const struct spd_policy *policy)
@@ -177,7 +187,8 @@ static enum err parse_selector(const struct xfrm_selector *selector, struct spd_
 struct attributes {
     const struct xfrm_user_tmpl *template;
     size_t template_count;
-    bool foreign; // has what none of ours has: a mark, an interface, a sub policy
+    bool own_traffic;
+    bool foreign; // has what none of ours has: another mark, an interface, a sub policy
 };
 
 static int take_attribute(const struct nlattr *attribute, void *data)
@@ -195,6 +206,12 @@ static int take_attribute(const struct nlattr *attribute, void *data)
         }
         break;
     case XFRMA_MARK:
+        if (mnl_attr_get_payload_len(attribute) >= sizeof(struct xfrm_mark)) {
+            const struct xfrm_mark *mark = mnl_attr_get_payload(attribute);
+            attributes->own_traffic = mark->v == SPD_OWN_MARK && mark->m == SPD_OWN_MARK;
+            attributes->foreign |= !attributes->own_traffic;
+        }
+        break;
     case XFRMA_IF_ID:
     case XFRMA_SEC_CTX:
         attributes->foreign = true;
@@ -226,7 +243,8 @@ enum err spd_parse(const struct nlmsghdr *header, struct spd_policy *ret_policy,
     // Socket policies have directions beyond these three.
     if (info->dir > XFRM_POLICY_FWD || attributes.foreign || attributes.template_count > 1)
         return ERR_OK;
-    struct spd_policy policy = {.direction = (enum spd_direction)info->dir, .priority = info->priority};
+    struct spd_policy policy = {
+        .direction = (enum spd_direction)info->dir, .own_traffic = attributes.own_traffic, .priority = info->priority};
     if (attributes.template_count == 1) {
         if (!is_own_template(attributes.template))
             return ERR_OK;

@@ -43,16 +43,21 @@ struct spd_selector {
     uint16_t destination_mask;
 };
 
+// The bit of the packet mark by which the ruleset shows the SPD what this host sends to itself: IPv6 over the loopback device meets the
+// SPD, and what the capture redirects then has a peer's address. A packet from outside has no mark.
+#define SPD_OWN_MARK 0x40000000u
+
 struct spd_policy {
     enum spd_direction direction;
     struct spd_selector selector;
+    bool own_traffic; // only packets with SPD_OWN_MARK
     enum spd_action action;
     uint32_t priority;
     uint32_t reqid; // 0 unless SPD_PROTECT
     uint32_t spi;   // 0: any
 };
 
-// By direction and selector: the kernel's identity of a policy.
+// By direction, selector and mark: the kernel's identity of a policy.
 int spd_compare_key(const struct spd_policy *a, const struct spd_policy *b);
 bool spd_equal(const struct spd_policy *a, const struct spd_policy *b);
 
