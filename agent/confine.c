@@ -41,7 +41,8 @@ static const char CONTROL[] =
     "accept accept4 bind chmod chown connect fchmod fchmodat fchown fchownat fdatasync flock fsync ftruncate "
     "listen rename renameat renameat2 umask unlink unlinkat ";
 
-// Files of its own folder; netlink.
+// Files of its own folder; netlink. libnftables looks every uid up as a user's name, and does without where that would need a socket or a
+// library: those are refused.
 static const char NETWORK[] =
     "bind connect fchmod fchmodat fdatasync flock fsync ftruncate rename renameat renameat2 umask unlink "
     "unlinkat ";

@@ -45,7 +45,7 @@ struct control {
     struct local *local;
     uint8_t reported[DIGEST_BYTES]; // of the last report to the controller
     uint64_t first_poll_boot_ms;
-    uint64_t reported_boot_ms;      // 0: none on this session
+    uint64_t reported_boot_ms; // 0: none on this session
     char slice_problem[NOTE_TEXT_BYTES];
     bool started; // the stored slice is settled
     bool closing;

@@ -151,7 +151,7 @@ static void on_role_gone(void *owner, enum role role, enum err err)
     control->links[role] = NULL;
     if (control->closing)
         return;
-    log_event(LOG_LEVEL_WARNING, "role.gone", LOG_STR("name", role_name(role)), LOG_STR("cause", err_text(err)));
+    log_event(LOG_LEVEL_INFO, "role.gone", LOG_STR("name", role_name(role)), LOG_STR("cause", err_text(err)));
     intake_on_role_gone(control->intake, role == ROLE_NETWORK ? APPLY_NETWORK : APPLY_HTTPS);
     control_shut_down(control, CONTROL_EXIT_FAILED);
 }

@@ -197,11 +197,12 @@ static void on_channel_gone(void *owner, struct grpc_channel *channel, enum err 
         return;
     }
     set_problem(uplink, note && note->text[0] ? note->text : err_text(err ? err : ERR_CLOSED));
-    uint64_t wait_ms = uplink->reconnect_now ? 0 : backoff_next_ms(&uplink->backoff);
+    bool wanted = uplink->reconnect_now;
+    uint64_t wait_ms = wanted ? 0 : backoff_next_ms(&uplink->backoff);
     uplink->reconnect_now = false;
     wait_and_retry(uplink, wait_ms, was_open ? "lost" : "failed");
-    log_event(LOG_LEVEL_WARNING, was_open ? "session.lost" : "session.failed", LOG_STR("cause", uplink->problem),
-              LOG_U64("retry_ms", wait_ms));
+    log_event(wanted ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, was_open ? "session.lost" : "session.failed",
+              LOG_STR("cause", uplink->problem), LOG_U64("retry_ms", wait_ms));
     if (was_open)
         uplink->config.events->on_lost(uplink->config.owner, uplink->problem);
 }

@@ -312,6 +312,24 @@ void flow_on_delivered(struct flow *flow)
 
 // ---- policy and time
 
+static void cut_for(struct flow *flow, const char *reason)
+{
+    flow_set_reason(flow, reason);
+    flow->https->counters.flows_cut++;
+    flow_log(flow, LOG_LEVEL_INFO, "flow.cut");
+    flow_cut(flow, reason);
+}
+
+void flow_cut_revoked(struct flow *flow, const struct table *table)
+{
+    char reason[FLOW_REASON_BYTES];
+    if (flow->state == FLOW_CLOSING || !table_is_revoked(table, flow->record.peer)) {
+        return;
+    }
+    snprintf(reason, sizeof(reason), "%s is revoked", flow->record.peer);
+    cut_for(flow, reason);
+}
+
 void flow_recheck(struct flow *flow)
 {
     struct https *https = flow->https;
@@ -335,16 +353,13 @@ void flow_recheck(struct flow *flow)
         flow_record_judge(&flow->record, &verdict);
         return;
     }
-    char reason[FLOW_REASON_BYTES];
     if (table_is_revoked(https->table, record->peer)) {
-        snprintf(reason, sizeof(reason), "%s is revoked", record->peer);
-    } else {
-        snprintf(reason, sizeof(reason), "no longer allowed: %.*s", FLOW_REASON_BYTES - 20, verdict.reason);
+        flow_cut_revoked(flow, https->table);
+        return;
     }
-    flow_set_reason(flow, reason);
-    https->counters.flows_cut++;
-    flow_log(flow, LOG_LEVEL_INFO, "flow.cut");
-    flow_cut(flow, reason);
+    char reason[FLOW_REASON_BYTES];
+    snprintf(reason, sizeof(reason), "no longer allowed: %.*s", FLOW_REASON_BYTES - 20, verdict.reason);
+    cut_for(flow, reason);
 }
 
 static void tick_app(struct flow *flow)

@@ -82,7 +82,9 @@ void flow_on_gone(struct flow *flow, uint32_t code);
 
 // Ends it with resets on both sides.
 void flow_cut(struct flow *flow, const char *reason);
-// Asks the table again.
+// Ends it when its peer is revoked by this table.
+void flow_cut_revoked(struct flow *flow, const struct table *table);
+// Asks the table in force again.
 void flow_recheck(struct flow *flow);
 // Ends it when its time is over, and when its application's socket has died while nothing was read from it.
 void flow_tick(struct flow *flow, uint64_t boot_ms);

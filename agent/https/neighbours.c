@@ -102,6 +102,17 @@ static enum err check_domain(const struct https *https, const Twofold__V1__Slice
     return ERR_OK;
 }
 
+// Before the IPsec layer lets the peer go, so that the end of each flow still reaches it: afterwards it would wait in vain. Right
+// even if the slice is not committed: a revoked host stays revoked.
+static void cut_revoked(struct https *https, const struct table *staged)
+{
+    struct flow *flow;
+    LIST_FOREACH(flow, &https->flows, all)
+    {
+        flow_cut_revoked(flow, staged);
+    }
+}
+
 static void on_prepare(struct neighbours *neighbours, const Twofold__V1__Slice *slice)
 {
     struct note note = {0};
@@ -116,6 +127,7 @@ static void on_prepare(struct neighbours *neighbours, const Twofold__V1__Slice *
     } else {
         table_free(neighbours->staged);
         neighbours->staged = table;
+        cut_revoked(neighbours->https, table);
     }
     send_answer(neighbours, slice->settings ? slice->settings->generation : 0, err, note.text);
 }

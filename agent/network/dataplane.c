@@ -2,6 +2,7 @@
 #include "agent/network/dataplane.h"
 
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,8 @@ enum err dataplane_new(const struct dataplane_config *config, struct dataplane *
     if (err == ERR_OK)
         err = netlink_open(NETLINK_NETFILTER, group_bit(NFNLGRP_NFTABLES), &dataplane->nft_events, note);
     if (err == ERR_OK)
+        err = netlink_open(NETLINK_ROUTE, group_bit(RTNLGRP_IPV6_IFADDR), &dataplane->address_events, note);
+    if (err == ERR_OK)
         err = nft_new(&dataplane->nft, note);
     if (err != ERR_OK) {
         dataplane_free(dataplane);
@@ -51,6 +54,7 @@ void dataplane_free(struct dataplane *dataplane)
     if (dataplane == NULL)
         return;
     nft_free(dataplane->nft);
+    netlink_close(dataplane->address_events);
     netlink_close(dataplane->nft_events);
     netlink_close(dataplane->xfrm_events);
     netlink_close(dataplane->xfrm);
@@ -170,13 +174,15 @@ static enum err make_text(struct dataplane *dataplane, const Twofold__V1__Slice 
     return ERR_OK;
 }
 
-// Counters start again with a new table; what the old one counted is kept.
+// Takes the text over; it is what the kernel has now.
 static void load_text(struct dataplane *dataplane, char *text)
 {
     free(dataplane->text);
     dataplane->text = text;
+    nft_digest(dataplane->nft, dataplane->table_digest);
 }
 
+// Counters start again with a new table; what the old one counted is kept.
 static enum err apply_text(struct dataplane *dataplane, const char *text, struct note *note)
 {
     uint64_t packets[NFT_REASON_COUNT];
@@ -286,12 +292,17 @@ enum err dataplane_set_controller(struct dataplane *dataplane, const struct ip_e
 
 static enum err repair_table(struct dataplane *dataplane, struct dataplane_repairs *repairs, struct note *note)
 {
-    enum nft_presence wanted = dataplane->slice != NULL ? NFT_SLICE : NFT_FLOOR;
-    enum nft_presence presence = nft_presence(dataplane->nft);
-    if (dataplane->text == NULL || presence == wanted)
+    uint8_t digest[DIGEST_BYTES];
+    if (dataplane->text == NULL)
+        return ERR_OK;
+    nft_digest(dataplane->nft, digest);
+    if (memcmp(digest, dataplane->table_digest, sizeof(digest)) == 0)
         return ERR_OK;
     repairs->table = true;
-    return nft_apply(dataplane->nft, dataplane->text, note);
+    enum err err = apply_text(dataplane, dataplane->text, note);
+    if (err == ERR_OK)
+        nft_digest(dataplane->nft, dataplane->table_digest);
+    return err;
 }
 
 enum err dataplane_reconcile(struct dataplane *dataplane, struct dataplane_repairs *ret_repairs, struct note *note)
@@ -310,24 +321,24 @@ enum err dataplane_reconcile(struct dataplane *dataplane, struct dataplane_repai
     return err;
 }
 
-int dataplane_xfrm_events_fd(const struct dataplane *dataplane)
+void dataplane_event_fds(const struct dataplane *dataplane, int ret_fds[DATAPLANE_EVENT_FDS])
 {
-    return netlink_fd(dataplane->xfrm_events);
+    ret_fds[0] = netlink_fd(dataplane->xfrm_events);
+    ret_fds[1] = netlink_fd(dataplane->nft_events);
+    ret_fds[2] = netlink_fd(dataplane->address_events);
 }
 
-int dataplane_nft_events_fd(const struct dataplane *dataplane)
+static bool drain(struct netlink *events, uint32_t own_port)
 {
-    return netlink_fd(dataplane->nft_events);
+    bool foreign;
+    return netlink_drain(events, own_port, &foreign) != ERR_OK || foreign;
 }
 
 bool dataplane_drain_events(struct dataplane *dataplane)
 {
-    bool xfrm = true;
-    bool nft = true;
+    bool xfrm = drain(dataplane->xfrm_events, netlink_port(dataplane->xfrm));
     // libnftables does not tell its port: its own transactions count as foreign and cost one comparison.
-    if (netlink_drain(dataplane->xfrm_events, netlink_port(dataplane->xfrm), &xfrm) != ERR_OK)
-        xfrm = true;
-    if (netlink_drain(dataplane->nft_events, 0, &nft) != ERR_OK)
-        nft = true;
-    return xfrm || nft;
+    bool nft = drain(dataplane->nft_events, 0);
+    bool addresses = drain(dataplane->address_events, UINT32_MAX);
+    return xfrm || nft || addresses;
 }

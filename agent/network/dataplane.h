@@ -79,14 +79,15 @@ struct dataplane_repairs {
     size_t policies; // put right
     size_t strays;   // SAs in our range that we never installed: removed
     size_t lost;     // SAs that are gone from the kernel: keying has to start anew
-    bool table;      // the nftables table was gone
+    bool table;      // the nftables table was gone or changed
 };
 MUST_USE
 enum err dataplane_reconcile(struct dataplane *dataplane, struct dataplane_repairs *ret_repairs, struct note *note);
 
-// Descriptors that become readable when someone changes SAs, policies or the ruleset; drain tells whether it was someone else.
-int dataplane_xfrm_events_fd(const struct dataplane *dataplane);
-int dataplane_nft_events_fd(const struct dataplane *dataplane); // -1: none
+// Descriptors that become readable when someone changes SAs, policies, the ruleset or the host's IPv6 addresses; drain reads them all and
+// tells whether it was someone else.
+#define DATAPLANE_EVENT_FDS 3
+void dataplane_event_fds(const struct dataplane *dataplane, int ret_fds[DATAPLANE_EVENT_FDS]);
 bool dataplane_drain_events(struct dataplane *dataplane);
 
 // Refused packets by reason since this process started.

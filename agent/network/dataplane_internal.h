@@ -15,12 +15,14 @@ struct dataplane {
     struct netlink *xfrm;
     struct netlink *xfrm_events;
     struct netlink *nft_events;
+    struct netlink *address_events; // the host's IPv6 addresses come and go
     struct nft *nft;
     struct sad_support support;
     bool has_controller;
     struct ip_endpoint controller;
-    const Twofold__V1__Slice *slice; // committed; the role's. NULL: none in this life
-    char *text;                      // the ruleset that was loaded last; NULL: none in this life
+    const Twofold__V1__Slice *slice;    // committed; the role's. NULL: none in this life
+    char *text;                         // the ruleset that was loaded last; NULL: none in this life
+    uint8_t table_digest[DIGEST_BYTES]; // of the table that it made
     struct address_pairs pairs;
     struct sa_table sas;
     uint64_t refused[NFT_REASON_COUNT]; // counted by tables that were replaced

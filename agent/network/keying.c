@@ -199,6 +199,9 @@ static void describe(const struct keying *keying, const struct keying_peer *peer
         snprintf(room, room_len, "%s and this host have no addresses of the same family", peer->host);
     else if (keying->own_problem[0])
         snprintf(room, room_len, "%s", keying->own_problem);
+    else if (peer->refusal[0] &&
+             (waiting_since(peer) != UINT64_MAX || keying_now(keying) < peer->refused_ms + KEYING_REFUSAL_MS))
+        snprintf(room, room_len, "%s", peer->refusal);
     else
         describe_wait(keying, peer, up, room, room_len);
     if (!room[0] && peer->usage_is_unknown)

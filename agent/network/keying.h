@@ -74,7 +74,8 @@ MUST_USE
 enum err keying_set_identity(struct keying *keying, const struct key *key, const uint8_t *certificate, size_t len,
                              struct note *note);
 
-// SAs that the kernel held at start in the own reqid range: kept in use until they are replaced.
+// SAs that the kernel held at start in the own reqid range: kept in use until they are replaced. Outbound ones that a policy points at
+// come first (of several the first is reported in the state). Once there is an identity and a slice, those of no peer are removed.
 MUST_USE
 enum err keying_adopt(struct keying *keying, const struct sa *sas, size_t count);
 

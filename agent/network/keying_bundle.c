@@ -239,7 +239,7 @@ static enum err take_in(struct keying *keying, struct arrival *arrival, struct n
     err = check(keying, peer, arrival, note);
     if (err) {
         if (err != ERR_STALE)
-            keying_peer_trouble(keying, peer, "%.250s", note->text);
+            keying_peer_refuse(keying, peer, note->text);
         return err;
     }
     err = keep(keying, peer, arrival);
@@ -295,12 +295,12 @@ static enum err hear(struct keying *keying, const char *from, const uint8_t *bod
     }
     enum err err = pair_hear(pair, &ack, &word);
     if (err) {
-        keying_peer_trouble(
-            keying, peer,
-            "%s has other keys for this pair of epochs: its bundle or this host's was changed on the way, or the "
-            "slices of the two hosts give them different addresses",
-            peer->host);
-        return note_set(note, err, "an acknowledgement of %s is not made with this pair's keys", peer->host);
+        note_set(note, err,
+                 "%s has other keys for this pair of epochs: a bundle was changed on the way, or the slices of the two "
+                 "hosts give them different addresses",
+                 peer->host);
+        keying_peer_refuse(keying, peer, note->text);
+        return err;
     }
     keying->counters.acks_accepted++;
     keying_step_hear(keying, peer, pair, word);

@@ -30,10 +30,12 @@ enum keying_limit {
     KEYING_USAGE_MS = 10000, // how much was sent
     KEYING_RETRY_MS = 1000,  // first repetition of what was said; doubles
     KEYING_RETRY_MS_MAX = 30000,
-    KEYING_RETRY_PUBLISH = 6, // so many repetitions also publish the bundle, then every tenth
-    KEYING_RETRY_SPARSE = 10,
+    KEYING_REPUBLISH_MS =
+        60000, // one repetition in this time publishes the bundle again, whoever it is for: all peers get it
+    KEYING_REPUBLISH_BURST = 6,
     KEYING_ANSWER_MS = 100,           // at most one answer to a repeated word in this time
     KEYING_ABANDON_MS = 60000,        // a pair that nobody used gives way, when there are KEYING_PAIRS_MAX
+    KEYING_REFUSAL_MS = 60000,        // `problem` speaks so long of what was refused when nothing waits for it
     KEYING_OVERDUE_MS = 10000,        // then `problem` speaks of it
     KEYING_STORE_MS = 1000,           // peers' epochs are written this late
     KEYING_OWN_RETRY_MS = 5000,       // an own epoch that could not be made
@@ -78,7 +80,9 @@ struct keying_peer {
     uint64_t nudged_ms;
     bool is_worn; // a soft limit is passed; a new epoch was asked for
     bool usage_is_unknown;
-    char trouble[256]; // of the kernel or a bundle, until a pair is complete
+    char trouble[256]; // of the kernel or the keys' age, until a pair is complete
+    char refusal[256]; // why the last thing that the peer sent was refused
+    uint64_t refused_ms;
 };
 
 // An SA on its way out.
@@ -117,6 +121,7 @@ struct keying {
     struct epoch_bucket own_bucket;
     bool epoch_wanted;
     bool publish_wanted;
+    struct epoch_bucket repeat_bucket;
     uint64_t own_retry_at_ms;
     char own_problem[256];
 
@@ -132,6 +137,7 @@ struct keying {
     size_t leaving_count;
     size_t leaving_capacity;
     struct keying_leaving *leaving;
+    uint32_t leaving_by_bits[64]; // how many have these low bits of an own epoch
 
     uint64_t wake_ms;
     bool is_entered;
@@ -203,6 +209,7 @@ void keying_peer_free(struct keying *keying, struct keying_peer *peer); // forge
 void keying_peer_cut(struct keying *keying, struct keying_peer *peer);
 void keying_peer_trouble(struct keying *keying, struct keying_peer *peer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void keying_peer_refuse(struct keying *keying, struct keying_peer *peer, const char *sentence);
 void keying_peer_sa(const struct keying_peer *peer, const struct pair *pair, size_t path, bool inbound,
                     struct sa *ret_sa);
 // Low bits of the own epoch in an SA's number.

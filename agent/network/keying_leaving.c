@@ -28,6 +28,7 @@ void keying_leaving_add(struct keying *keying, const struct sa *sa, uint64_t at_
         keying->leaving_capacity = capacity;
     }
     keying->leaving[keying->leaving_count++] = (struct keying_leaving){.sa = *sa, .at_ms = at_ms};
+    keying->leaving_by_bits[keying_sa_bits(sa)]++;
     keying_wake(keying, at_ms);
 }
 
@@ -48,6 +49,7 @@ void keying_leaving_tick(struct keying *keying, uint64_t now_ms)
     while (i < keying->leaving_count) {
         struct keying_leaving *leaving = &keying->leaving[i];
         if (leaving->at_ms <= now_ms && remove_sa(keying, &leaving->sa)) {
+            keying->leaving_by_bits[keying_sa_bits(&leaving->sa)]--;
             *leaving = keying->leaving[--keying->leaving_count];
             continue;
         }

@@ -90,7 +90,7 @@ static bool may_pair(struct keying *keying, struct keying_peer *peer, uint64_t n
         return false;
     }
     if (keying_bundle_fits(keying, peer, &note)) {
-        keying_peer_trouble(keying, peer, "%.250s", note.text);
+        keying_peer_refuse(keying, peer, note.text);
         return false;
     }
     if (keying_peer_spi_is_taken(keying, peer, derive_spi(remote->slot, local->epoch, remote->epoch),

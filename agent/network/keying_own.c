@@ -62,8 +62,8 @@ static uint64_t bits_in_use(const struct keying *keying)
         bits |= keying_peer_bits(keying->peers[i]);
     for (size_t i = 0; i < keying->adopted_count; i++)
         bits |= UINT64_C(1) << keying_sa_bits(&keying->adopted[i]);
-    for (size_t i = 0; i < keying->leaving_count; i++)
-        bits |= UINT64_C(1) << keying_sa_bits(&keying->leaving[i].sa);
+    for (unsigned i = 0; i < 64; i++)
+        bits |= (uint64_t)(keying->leaving_by_bits[i] > 0) << i;
     return bits;
 }
 

@@ -58,6 +58,16 @@ void keying_peer_trouble(struct keying *keying, struct keying_peer *peer, const 
     keying_changed(keying, peer);
 }
 
+void keying_peer_refuse(struct keying *keying, struct keying_peer *peer, const char *sentence)
+{
+    bool is_new = strcmp(sentence, peer->refusal) != 0;
+
+    snprintf(peer->refusal, sizeof(peer->refusal), "%.255s", sentence);
+    peer->refused_ms = keying_now(keying);
+    if (is_new)
+        keying_changed(keying, peer);
+}
+
 // ---- SAs
 
 unsigned keying_sa_bits(const struct sa *sa)
@@ -106,6 +116,8 @@ bool keying_peer_spi_is_taken(const struct keying *keying, const struct keying_p
     for (size_t i = 0; i < peer->adopted_count; i++)
         if (peer->adopted[i].spi == (peer->adopted[i].inbound ? inbound : outbound))
             return true;
+    if (!keying->leaving_by_bits[keying->own.bundle.epoch & 63])
+        return false;
     for (size_t i = 0; i < keying->leaving_count; i++)
         if (keying->leaving[i].sa.spi == (keying->leaving[i].sa.inbound ? inbound : outbound))
             return true;

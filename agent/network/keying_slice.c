@@ -341,18 +341,14 @@ static void swap_in(struct keying *keying, struct plan *plan)
 
 static void begin(struct keying *keying)
 {
-    bool is_silent = false;
-
     distribute(keying);
     for (size_t i = 0; i < keying->peer_count; i++) {
         struct keying_peer *peer = keying->peers[i];
         keying_make_pair(keying, peer, true);
-        if (peer->pair_count || peer->retry_at_ms != UINT64_MAX)
-            continue;
-        is_silent = true;
-        keying_watch_nudge(keying, peer);
+        // The controller introduces new peers to each other; if nothing comes, it is asked to by a repetition.
+        if (!peer->pair_count && peer->retry_at_ms == UINT64_MAX)
+            keying_watch_again(keying, peer);
     }
-    keying->publish_wanted = keying->publish_wanted || is_silent;
     keying_wake(keying, keying_now(keying));
 }
 

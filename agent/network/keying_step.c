@@ -26,7 +26,7 @@ static void finish(struct keying *keying, struct keying_peer *peer, const struct
     keying_peer_drop_adopted(keying, peer, true, now_ms + keying_linger_ms(keying));
     free(peer->adopted);
     peer->adopted = NULL;
-    peer->trouble[0] = '\0';
+    peer->trouble[0] = peer->refusal[0] = '\0';
     peer->is_worn = false;
     if (peer->pair_count == 1)
         peer->retry_at_ms = UINT64_MAX;
@@ -128,6 +128,7 @@ void keying_step_point(struct keying *keying, struct keying_peer *peer, struct p
     peer->in_force = pair;
     pair->switched_ms = now_ms;
     pair->state = pair_next(pair->leads, pair->state, PAIR_POINTED);
+    peer->usage_is_unknown = false;
     peer->usage_at_ms = now_ms + KEYING_USAGE_MS;
     keying_wake(keying, peer->usage_at_ms);
     keying_step_say(keying, peer, pair, DERIVE_DONE);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What time does to a peer: repetitions, questions to the kernel, limits.
 #include "agent/network/keying_inside.h"
-#include "proto/base/secret.h"
 
 void keying_watch_again(struct keying *keying, struct keying_peer *peer)
 {
@@ -50,14 +49,14 @@ static void age(struct keying *keying, struct keying_peer *peer, uint64_t now_ms
     }
 }
 
+// On every path: a peer whose kernel refused half of a switch, or that died in it, sends on the old SA of the other path.
 static bool inbound_is_used(struct keying *keying, const struct keying_peer *peer, const struct pair *pair)
 {
     struct sa sa;
-    bool used = false;
+    bool used = true;
 
-    for (size_t i = 0; !used && i < peer->path_count; i++) {
+    for (size_t i = 0; used && i < peer->path_count; i++) {
         keying_peer_sa(peer, pair, i, true, &sa);
-        secret_wipe(sa.key, sizeof(sa.key));
         used = keying->config.actions->inbound_used(keying->config.context, &sa);
     }
     return used;
@@ -120,7 +119,6 @@ static void look_at_usage(struct keying *keying, struct keying_peer *peer, uint6
         return;
     for (size_t i = 0; peer->in_force && i < peer->path_count; i++) {
         keying_peer_sa(peer, peer->in_force, i, false, &sa);
-        secret_wipe(sa.key, sizeof(sa.key));
         worn = is_worn(keying, peer, &sa) || worn;
     }
     for (size_t i = 0; !peer->in_force && i < peer->adopted_count; i++)
@@ -149,9 +147,9 @@ static void repeat(struct keying *keying, struct keying_peer *peer, uint64_t now
         return;
     }
     const struct pair *newest = peer->pair_count ? peer->pairs[peer->pair_count - 1] : NULL;
-    if ((!newest || newest->state == PAIR_OFFERED) &&
-        (count < KEYING_RETRY_PUBLISH || count % KEYING_RETRY_SPARSE == 0))
-        keying->publish_wanted = true;
+    if ((!newest || newest->state == PAIR_OFFERED) && !keying->publish_wanted)
+        keying->publish_wanted =
+            epoch_bucket_take(&keying->repeat_bucket, now_ms, KEYING_REPUBLISH_MS, KEYING_REPUBLISH_BURST);
     if (count < 5)
         wait_ms = (uint64_t)KEYING_RETRY_MS << count;
     peer->retry_at_ms = now_ms + wait_ms;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What the control role says: slices in two steps, bundles and acknowledgements of peers, renewal, questions.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,9 +198,11 @@ static void on_certificate(struct network *network, const Twofold__V1__Certifica
     enum err err = identity_finish(identity, certificate->certificate.data, certificate->certificate.len,
                                    certificate->ca.data, certificate->ca.len, now, &note);
     if (err != ERR_OK) {
-        network_trouble(network, "certificate.refused", "controller", &note);
+        log_event(LOG_LEVEL_ERROR, "certificate.refused", LOG_STR("cause", note.text));
+        snprintf(network->certificate_problem, sizeof(network->certificate_problem), "%.250s", note.text);
         return;
     }
+    network->certificate_problem[0] = '\0';
     // The old key is gone: keying must not go on with it.
     if (network->keying != NULL)
         err = keying_set_identity(network->keying, identity->key, identity->certificate, identity->certificate_len,

@@ -39,8 +39,7 @@ struct network {
     uv_timer_t tick;      // keying's deadline
     uv_timer_t reconcile; // comparison with the kernel
     uv_prepare_t turn;    // the end of each turn: report, set the tick
-    uv_poll_t xfrm_events;
-    uv_poll_t nft_events;
+    uv_poll_t kernel_events[DATAPLANE_EVENT_FDS];
     uv_poll_t drop_events;
     bool has_drop_events;
 
@@ -60,8 +59,9 @@ struct network {
     struct xfrm_stat stat_base; // at start
     bool has_stat;
     uint64_t repaired_policies, removed_strays, lost_sas, restored_tables;
-    char trouble[256];      // the kernel's last refusal, until a comparison finds all in order; empty: none
-    char list_problem[256]; // why refused packets cannot be listed
+    char trouble[256];             // the kernel's last refusal, until a comparison finds all in order; empty: none
+    char certificate_problem[256]; // of the last renewal; empty: none
+    char list_problem[256];        // why refused packets cannot be listed
 };
 
 // ---- actions.c

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "agent/network/xfrm/netlink.h"
+
 enum {
     ROOM_BYTES = 1 << 16,
     DATAGRAMS_PER_READ = 64,
@@ -178,7 +180,7 @@ enum err nflog_read(struct nflog *nflog, void (*each)(void *context, const struc
         if (len < 0)
             return ERR_IO;
         int left = (int)len;
-        for (const struct nlmsghdr *header = (const void *)nflog->room; mnl_nlmsg_ok(header, left);
+        for (const struct nlmsghdr *header = (const void *)nflog->room; netlink_message_ok(header, left);
              header = mnl_nlmsg_next(header, &left)) {
             struct nflog_event event;
             if (nflog_parse(header, &event) == ERR_OK)

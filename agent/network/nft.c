@@ -76,6 +76,19 @@ enum nft_presence nft_presence(struct nft *nft)
     return NFT_ABSENT;
 }
 
+void nft_digest(struct nft *nft, uint8_t ret_digest[DIGEST_BYTES])
+{
+    unsigned before = nft_ctx_output_get_flags(nft->context);
+    memset(ret_digest, 0, DIGEST_BYTES);
+    // Numeric: nothing is looked up in files.
+    nft_ctx_output_set_flags(nft->context, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_NUMERIC_ALL);
+    if (run(nft, "list table " NFT_TABLE "\n", false, NULL) == ERR_OK) {
+        const char *text = nft_ctx_get_output_buffer(nft->context);
+        digest_sha384(text, strlen(text), ret_digest);
+    }
+    nft_ctx_output_set_flags(nft->context, before);
+}
+
 void nft_counters(struct nft *nft, uint64_t ret_packets[NFT_REASON_COUNT])
 {
     memset(ret_packets, 0, sizeof(*ret_packets) * NFT_REASON_COUNT);

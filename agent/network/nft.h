@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "agent/network/nft_text.h"
+#include "proto/base/digest.h"
 #include "proto/base/err.h"
 #include "proto/base/note.h"
 
@@ -32,6 +33,9 @@ enum nft_presence {
     NFT_SLICE,  // one of a slice
 };
 enum nft_presence nft_presence(struct nft *nft);
+
+// A digest of our table as the kernel holds it, without its counters: the same until someone changes it. All zero when there is none.
+void nft_digest(struct nft *nft, uint8_t ret_digest[DIGEST_BYTES]);
 
 // Packets refused by reason since the table was loaded; zero when there is no table.
 void nft_counters(struct nft *nft, uint64_t ret_packets[NFT_REASON_COUNT]);

@@ -251,8 +251,10 @@ static enum err start_loop(struct network *network, struct note *note)
     uv_timer_start(&network->reconcile, on_reconcile, RECONCILE_MS, RECONCILE_MS);
     uv_prepare_start(&network->turn, on_turn);
     uv_signal_start(&network->terminate, on_terminate, SIGTERM);
-    watch(network, &network->xfrm_events, dataplane_xfrm_events_fd(network->dataplane), on_kernel_event);
-    watch(network, &network->nft_events, dataplane_nft_events_fd(network->dataplane), on_kernel_event);
+    int fds[DATAPLANE_EVENT_FDS];
+    dataplane_event_fds(network->dataplane, fds);
+    for (size_t i = 0; i < DATAPLANE_EVENT_FDS; i++)
+        watch(network, &network->kernel_events[i], fds[i], on_kernel_event);
     network->has_drop_events = network->nflog != NULL;
     if (network->has_drop_events)
         watch(network, &network->drop_events, nflog_fd(network->nflog), on_drops);
@@ -276,8 +278,8 @@ static void stop_loop(struct network *network)
     close_handle((uv_handle_t *)&network->reconcile);
     close_handle((uv_handle_t *)&network->turn);
     close_handle((uv_handle_t *)&network->terminate);
-    close_handle((uv_handle_t *)&network->xfrm_events);
-    close_handle((uv_handle_t *)&network->nft_events);
+    for (size_t i = 0; i < DATAPLANE_EVENT_FDS; i++)
+        close_handle((uv_handle_t *)&network->kernel_events[i]);
     if (network->has_drop_events)
         close_handle((uv_handle_t *)&network->drop_events);
     if (network->control != NULL)

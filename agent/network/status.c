@@ -91,6 +91,8 @@ static void find_warnings(const struct network *network, struct room *room)
         warn(room, "%s", support->problem);
     if (network->trouble[0] != '\0')
         warn(room, "the kernel refused a change: %s", network->trouble);
+    if (network->certificate_problem[0] != '\0')
+        warn(room, "a new certificate was refused and the old one stays in use: %s", network->certificate_problem);
     if (network->list_problem[0] != '\0')
         warn(room, "%s", network->list_problem);
     if (clock_unix_ms(&clock_system) / 1000 >= network->identity->facts.not_after)
@@ -147,8 +149,8 @@ static void find_counters(struct network *network, struct room *room)
     count_keying(network, room);
     count(room, network->repaired_policies, "IPsec policies that someone else changed, put right", "repaired",
           "policies");
-    count(room, network->restored_tables, "times that the nftables table was gone and was put back", "repaired",
-          "tables");
+    count(room, network->restored_tables, "times that the nftables table was gone or changed, and was put back",
+          "repaired", "tables");
     count(room, network->removed_strays, "unknown SAs in Twofold's range, removed", "repaired", "stray_sas");
     count(room, network->lost_sas, "SAs that someone else removed, or that reached the kernel's hard limit", "repaired",
           "lost_sas");

@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     memcpy(copy, bytes, len);
     uint8_t *room = realloc(copy, len > 0 ? len : 1);
     int left = (int)len;
-    for (const struct nlmsghdr *header = (const void *)room; mnl_nlmsg_ok(header, left);
+    for (const struct nlmsghdr *header = (const void *)room; netlink_message_ok(header, left);
          header = mnl_nlmsg_next(header, &left)) {
         struct netlink_answer answer;
         struct nflog_event event;

@@ -281,7 +281,7 @@ class H2:
             return False
         except OSError as error:
             self.end = f"{type(error).__name__}: {error}"
-            return False
+            return True
         finally:
             self.connection.settimeout(10)
         if not part:
@@ -331,9 +331,11 @@ class H2:
     def until(self, condition, seconds=5):
         """Reads until the condition holds; whether it does. The connection's end also ends it."""
         limit = time.monotonic() + seconds
-        while not condition() and self.end is None and time.monotonic() < limit:
+        while not condition():
+            if self.end is not None or time.monotonic() > limit:
+                return False
             self.read(min(0.5, limit - time.monotonic()))
-        return bool(condition())
+        return True
 
     def wait(self, number, seconds=5):
         self.until(lambda: self.streams[number].over, seconds)
@@ -414,7 +416,7 @@ def header_list(client, start):
     """Many distinct fields, more than anyone needs."""
     for _ in range(300):
         number, client.next_id = client.next_id, client.next_id + 2
-        client.send(frame(HEADERS, END_HEADERS | END_STREAM, number, hpack.Encoder().encode(start) + b"\x00\x04abcd\x04efgh" * 1600))
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, number, hpack.Encoder().encode(start) + b"\x00\x04abcd\x04efgh" * 1400))
         client.read(0.001)
 
 
@@ -603,6 +605,15 @@ class Stage:
 
     def generation(self, host):
         return int(self.fleet.local(host, "status")["agent"]["generation"])
+
+    def identity(self, host, role, name):
+        """Key and certificate of a host's role, as a thief has them."""
+        folder = self.fleet.folder / "agents" / host / "state" / role
+        return folder / f"{name}.key", folder / f"{name}.pem"
+
+    def authority(self, name):
+        """One of the controller's CAs in wrong hands."""
+        return Authority(self.fleet.state / f"{name}-ca.key", self.fleet.state / f"{name}-ca.pem", self.folder / f"{name}-ca")
 
     def new_flow(self):
         flow = HonestFlow(self.web, self.api.ipv4)

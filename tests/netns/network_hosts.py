@@ -74,6 +74,7 @@ class Role:
         self.reader = threading.Thread(target=self.read, args=(self.process,), daemon=True)
         self.reader.start()
         self.relay.roles[self.host.name] = self
+        self.status()  # it serves: the floor, or what was there before, is in force
 
     def read(self, process):
         for line in process.stdout:

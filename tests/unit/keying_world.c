@@ -54,6 +54,7 @@ struct host {
     int die_in; // actions; -1: not
     bool is_dead;
     uint32_t generation;
+    uint64_t aged_ms; // when an SA was removed at the end of its life
     struct clock clock;
 };
 
@@ -297,8 +298,10 @@ static enum err do_remove(void *context, const struct sa *sa)
     struct kernel_sa *found = find_sa(host, &sa->destination, sa->spi);
     if (!found)
         return ERR_NOT_FOUND;
-    if (host->world->now_ms >= found->made_ms + LIFE_MS) {
-        // The end that both know of: nothing is to be expected of this SA any more.
+    if (host->world->now_ms >= found->made_ms + LIFE_MS)
+        host->aged_ms = host->world->now_ms;
+    if (host->aged_ms == host->world->now_ms) {
+        // The end of a pair's life: nothing is to be expected of its SAs any more. Outbound ones are younger than inbound ones.
         key_entry(host->world, found->sa.key)->excused = true;
         if (!sa->inbound)
             remove_policy(host, &sa->destination, sa->spi);
@@ -356,7 +359,8 @@ static void enqueue(struct world *world, const struct message *message)
 
     bool is_hit = relay->fault_in && --relay->fault_in == 0;
 
-    remember(world, message);
+    if (!relay->is_cut)
+        remember(world, message);
     if (is_hit && relay->fault == WORLD_DOUBLE)
         copies = 2;
     if (is_hit && relay->fault == WORLD_CUT)

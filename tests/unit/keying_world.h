@@ -66,7 +66,7 @@ bool world_is_settled(struct world *world, char *ret_why, size_t why_len);
 void world_replay_all(struct world *world, size_t host);
 
 struct world_tally {
-    uint64_t packets, lost, doubled, excused, keys, messages, restarts, rekeys;
+    uint64_t packets, lost, excused, keys, messages, restarts;
 };
 uint64_t world_steps(const struct world *world);
 const struct world_tally *world_tally(const struct world *world);

@@ -10,7 +10,7 @@
 
 #define PARSE(...)                                                                                \
     options_parse((int)(sizeof((const char *[]){"twofold-agent", __VA_ARGS__}) / sizeof(char *)), \
-                  (char *[]){(char *)"twofold-agent", __VA_ARGS__}, &options, &note)
+                  (char **)(const char *[]){(char *)"twofold-agent", __VA_ARGS__}, &options, &note)
 
 static struct options options;
 static struct note note;

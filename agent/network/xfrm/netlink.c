@@ -207,7 +207,7 @@ static size_t take_answers(const struct netlink *netlink, size_t len, uint32_t f
 {
     size_t taken = 0;
     int left = (int)len;
-    for (const struct nlmsghdr *header = (const void *)netlink->room; mnl_nlmsg_ok(header, left);
+    for (const struct nlmsghdr *header = (const void *)netlink->room; netlink_message_ok(header, left);
          header = mnl_nlmsg_next(header, &left)) {
         uint32_t index = header->nlmsg_seq - first;
         if (header->nlmsg_type != NLMSG_ERROR || index >= count || answers[index].answered)
@@ -274,7 +274,7 @@ enum err netlink_get(struct netlink *netlink, struct netlink_message *message,
         if (err != ERR_OK)
             return note_set(note, err, "the kernel's answer was lost");
         int left = (int)len;
-        for (const struct nlmsghdr *header = (const void *)netlink->room; mnl_nlmsg_ok(header, left);
+        for (const struct nlmsghdr *header = (const void *)netlink->room; netlink_message_ok(header, left);
              header = mnl_nlmsg_next(header, &left)) {
             if (header->nlmsg_seq != sequence)
                 continue;
@@ -302,7 +302,7 @@ struct dump {
 static enum err dump_some(struct netlink *netlink, size_t len, struct dump *dump, struct note *note)
 {
     int left = (int)len;
-    for (const struct nlmsghdr *header = (const void *)netlink->room; mnl_nlmsg_ok(header, left);
+    for (const struct nlmsghdr *header = (const void *)netlink->room; netlink_message_ok(header, left);
          header = mnl_nlmsg_next(header, &left)) {
         if (header->nlmsg_seq != dump->sequence)
             continue;
@@ -358,7 +358,7 @@ enum err netlink_drain(struct netlink *netlink, uint32_t own_port, bool *ret_for
             continue;
         }
         int left = (int)len;
-        for (const struct nlmsghdr *header = (const void *)netlink->room; mnl_nlmsg_ok(header, left);
+        for (const struct nlmsghdr *header = (const void *)netlink->room; netlink_message_ok(header, left);
              header = mnl_nlmsg_next(header, &left))
             foreign |= header->nlmsg_pid != own_port;
     }

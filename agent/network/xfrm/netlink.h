@@ -31,6 +31,12 @@ static inline struct nlmsghdr *netlink_message_header(struct netlink_message *me
     return (struct nlmsghdr *)(void *)message->bytes;
 }
 
+// Is there a whole message at `header`, with `left` bytes from there on? libmnl 1.0.4's mnl_nlmsg_ok takes lengths over 2 GiB for good.
+static inline bool netlink_message_ok(const struct nlmsghdr *header, int left)
+{
+    return left >= (int)sizeof(*header) && header->nlmsg_len >= sizeof(*header) && header->nlmsg_len <= (uint32_t)left;
+}
+
 // What the kernel said to one request.
 struct netlink_answer {
     bool answered; // false: the acknowledgement was lost, the outcome is not known
