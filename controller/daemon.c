@@ -14,6 +14,9 @@
 #define RENEWAL_MS       (CA_LEAF_SECONDS * 1000 / 2)
 #define RENEWAL_RETRY_MS 300000
 
+// Anyone can fill a log by failing.
+static const struct rate refusal_rate = {.interval_ms = 100, .burst = 200};
+
 // ---- memory from the store
 
 static enum err put_host(void *context, const struct host_record *host)
@@ -148,11 +151,16 @@ static void start_handles(struct daemon *daemon)
 
 static void on_refused(void *owner, const struct ip_endpoint *remote, enum err err, const struct note *note)
 {
-    (void)owner;
+    struct daemon *daemon = owner;
+    if (!bucket_take(&daemon->refusals, &refusal_rate, clock_boot_ms(daemon->clock))) {
+        daemon->refusals_unlogged++;
+        return;
+    }
     char text[IP_ENDPOINT_TEXT_BYTES];
     ip_endpoint_format(remote, text);
     log_event(LOG_LEVEL_INFO, "connection.refused", LOG_STR("remote", text), LOG_STR("error", err_name(err)),
-              LOG_STR("reason", note != NULL ? note->text : ""));
+              LOG_STR("reason", note != NULL ? note->text : ""), LOG_U64("unlogged", daemon->refusals_unlogged));
+    daemon->refusals_unlogged = 0;
 }
 
 static const struct grpc_server_events server_events = {.on_call = rpc_on_call, .on_refused = on_refused};

@@ -25,7 +25,9 @@ struct daemon {
     struct state state; // owned
     struct fleet *fleet;
     struct enrolment enrolment;
-    struct bucket denials; // refused calls written to the audit log
+    struct bucket denials;  // refused calls written to the audit log
+    struct bucket refusals; // failed connections written to the log
+    uint64_t refusals_unlogged;
     struct trust *trust;
     struct tls_context *context;
     struct grpc_server *server;

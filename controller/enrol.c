@@ -215,6 +215,12 @@ static void refused(struct enrolment *enrolment, const Twofold__V1__EnrolRequest
     audit_refused(enrolment->store, enrolment->clock, &event);
 }
 
+// ERR_CRYPTO is a request whose signature is wrong: what our own keys cannot do is ERR_IO and kin.
+static bool is_fault_of_caller(enum err err)
+{
+    return err == ERR_CRYPTO || (err_category(err) != ERR_CATEGORY_OURS && err != ERR_AGAIN);
+}
+
 enum err enrol_by_token(struct enrolment *enrolment, const Twofold__V1__EnrolRequest *request, const struct ip *source,
                         struct enrolled *ret_enrolled, struct note *note)
 {
@@ -234,7 +240,7 @@ enum err enrol_by_token(struct enrolment *enrolment, const Twofold__V1__EnrolReq
     if (err != ERR_OK) {
         store_rollback(enrolment->store);
         ca_issued_free(&enrolled.issued);
-        if (err_category(err) != ERR_CATEGORY_OURS && err != ERR_AGAIN)
+        if (is_fault_of_caller(err))
             refused(enrolment, request, source, outcome != NULL ? outcome : note->text);
         return err;
     }

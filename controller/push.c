@@ -133,13 +133,13 @@ static void is_behind(struct agent *agent)
 
 // ---- what the agent says
 
-static enum err read_digest(const ProtobufCBinaryData *bytes, uint8_t digest[DIGEST_BYTES])
+static enum err read_digest(const ProtobufCBinaryData *bytes, uint8_t digest[DIGEST_BYTES], struct note *note)
 {
     memset(digest, 0, DIGEST_BYTES);
     if (bytes->len == 0)
         return ERR_OK;
     if (bytes->len != DIGEST_BYTES)
-        return ERR_PROTOCOL;
+        return note_set(note, ERR_PROTOCOL, "a digest of %zu bytes came instead of %d", bytes->len, DIGEST_BYTES);
     memcpy(digest, bytes->data, DIGEST_BYTES);
     return ERR_OK;
 }
@@ -156,9 +156,9 @@ static void tell_generation_is_old(struct agent *agent)
     log_event(LOG_LEVEL_ERROR, "generation.old", LOG_STR("host", agent->host), LOG_STR("reason", agent->problem));
 }
 
-enum err push_on_hello(struct agent *agent, const Twofold__V1__Hello *hello)
+enum err push_on_hello(struct agent *agent, const Twofold__V1__Hello *hello, struct note *note)
 {
-    enum err err = read_digest(&hello->digest, agent->reported);
+    enum err err = read_digest(&hello->digest, agent->reported, note);
     if (err != ERR_OK)
         return err;
     if (agent->applied.slice != NULL && memcmp(agent->applied.digest, agent->reported, DIGEST_BYTES) != 0)
@@ -220,14 +220,15 @@ static void on_nack(struct agent *agent, const struct held *sent, const uint8_t 
     log_event(LOG_LEVEL_WARNING, "slice.refused", LOG_STR("host", agent->host), LOG_STR("reason", agent->problem));
 }
 
-enum err push_on_result(struct agent *agent, const Twofold__V1__SliceResult *result)
+enum err push_on_result(struct agent *agent, const Twofold__V1__SliceResult *result, struct note *note)
 {
     uint8_t digest[DIGEST_BYTES];
-    enum err err = read_digest(&result->digest, digest);
+    enum err err = read_digest(&result->digest, digest, note);
     if (err != ERR_OK)
         return err;
     if (agent->sent.slice == NULL || result->nonce != agent->sent_nonce)
-        return ERR_PROTOCOL;
+        return note_set(note, ERR_PROTOCOL, "a result came for a slice that waits for none (nonce %llu)",
+                        (unsigned long long)result->nonce);
     struct held sent = {0};
     held_move(&sent, &agent->sent);
     if (result->applied)

@@ -13,9 +13,9 @@
 #include "controller/fleet.h"
 
 // The agent has connected and says what it has in force. ERR_PROTOCOL.
-MUST_USE enum err push_on_hello(struct agent *agent, const Twofold__V1__Hello *hello);
+MUST_USE enum err push_on_hello(struct agent *agent, const Twofold__V1__Hello *hello, struct note *note);
 // ERR_PROTOCOL for an answer to something that was never sent.
-MUST_USE enum err push_on_result(struct agent *agent, const Twofold__V1__SliceResult *result);
+MUST_USE enum err push_on_result(struct agent *agent, const Twofold__V1__SliceResult *result, struct note *note);
 void push_on_disconnect(struct agent *agent);
 
 // Compiles and sends for a few agents that are behind; true when there are more.

@@ -11,18 +11,23 @@
 #include "proto/wire/bundle.h"
 #include "proto/wire/message.h"
 
-static bool has_bundle_form(const struct agent *agent, const Twofold__V1__Bundle *bundle)
+static enum err check_bundle(const struct agent *agent, const Twofold__V1__Bundle *bundle, struct note *note)
 {
     struct bundle facts;
-    return bundle->blob.len <= BUNDLE_BLOB_BYTES_MAX && bundle->signature.len == KEY_SIGNATURE_BYTES &&
-           bundle->certificate.len > 0 && bundle->certificate.len <= CERT_DER_BYTES_MAX &&
-           bundle_decode(bundle->blob.data, bundle->blob.len, &facts) == ERR_OK && strcmp(facts.host, agent->host) == 0;
+    if (bundle->blob.len > BUNDLE_BLOB_BYTES_MAX || bundle->signature.len != KEY_SIGNATURE_BYTES ||
+        bundle->certificate.len == 0 || bundle->certificate.len > CERT_DER_BYTES_MAX ||
+        bundle_decode(bundle->blob.data, bundle->blob.len, &facts) != ERR_OK)
+        return note_set(note, ERR_PROTOCOL, "a malformed bundle came");
+    if (strcmp(facts.host, agent->host) != 0)
+        return note_set(note, ERR_PROTOCOL, "a bundle came that names another host: %s", facts.host);
+    return ERR_OK;
 }
 
-enum err relay_bundle(struct agent *agent, const Twofold__V1__Bundle *bundle)
+enum err relay_bundle(struct agent *agent, const Twofold__V1__Bundle *bundle, struct note *note)
 {
-    if (!has_bundle_form(agent, bundle))
-        return ERR_PROTOCOL;
+    enum err err = check_bundle(agent, bundle, note);
+    if (err != ERR_OK)
+        return err;
     Twofold__V1__Bundle routed = *bundle;
     routed.host = agent->host;
     Twofold__V1__ControllerMessage message = TWOFOLD__V1__CONTROLLER_MESSAGE__INIT;
@@ -30,7 +35,7 @@ enum err relay_bundle(struct agent *agent, const Twofold__V1__Bundle *bundle)
     message.bundle = &routed;
     uint8_t *bytes = NULL;
     size_t len = 0;
-    enum err err = message_encode(&message.base, &bytes, &len);
+    err = message_encode(&message.base, &bytes, &len);
     if (err != ERR_OK)
         return err;
     free(agent->bundle);
@@ -46,10 +51,10 @@ enum err relay_bundle(struct agent *agent, const Twofold__V1__Bundle *bundle)
     return ERR_OK;
 }
 
-enum err relay_pair(struct agent *agent, const Twofold__V1__PairMessage *pair)
+enum err relay_pair(struct agent *agent, const Twofold__V1__PairMessage *pair, struct note *note)
 {
     if (pair->body.len == 0 || pair->body.len > PAIR_BODY_BYTES_MAX || !name_is_valid(pair->to))
-        return ERR_PROTOCOL;
+        return note_set(note, ERR_PROTOCOL, "a malformed pair message came");
     struct agent *peer = fleet_find(agent->fleet, pair->to);
     if (peer == NULL || peer->session == NULL || !held_connects(&agent->applied, peer->host) ||
         !held_connects(&peer->applied, agent->host)) {

@@ -113,13 +113,18 @@ void call_audit_refusal(struct call *call, const char *outcome)
     audit_refused(daemon->state.store, daemon->clock, &event);
 }
 
-void call_refuse_text(struct call *call, enum err err, const char *text)
+// Anyone can fill a log by failing.
+static bool may_log(const struct call *call)
 {
     struct daemon *daemon = call->daemon;
+    return call->method->caller != CALLER_ANYONE ||
+           bucket_take(&daemon->denials, &denial_rate, clock_boot_ms(daemon->clock));
+}
+
+void call_refuse_text(struct call *call, enum err err, const char *text)
+{
     call_audit_refusal(call, text);
-    // Anyone can fill a log by failing.
-    if (call->method->caller != CALLER_ANYONE ||
-        bucket_take(&daemon->denials, &denial_rate, clock_boot_ms(daemon->clock)))
+    if (may_log(call))
         log_event(LOG_LEVEL_WARNING, "call.refused", LOG_STR("method", call->method->path),
                   LOG_STR("caller", call->caller), LOG_STR("error", err_name(err)), LOG_STR("reason", text));
     call->answered = true;
@@ -229,11 +234,13 @@ static void on_half_close(void *owner, struct grpc_call *grpc)
 static void on_done(void *owner, struct grpc_call *grpc, enum grpc_status status, const char *text)
 {
     (void)grpc;
-    (void)status;
-    (void)text;
     struct call *call = owner;
     if (!call->answered && call->on_gone != NULL)
         call->on_gone(call);
+    // A caller that hangs up is none to be told of.
+    if (!call->answered && status != GRPC_CANCELLED && status != GRPC_UNAVAILABLE && may_log(call))
+        log_event(LOG_LEVEL_INFO, "call.failed", LOG_STR("method", call->method->path), LOG_STR("caller", call->caller),
+                  LOG_STR("reason", text));
     message_free(call->request);
     free(call);
 }

@@ -159,14 +159,14 @@ static enum err ask_for_bundle(struct session *session)
     return session_send(session, &message);
 }
 
-static enum err on_hello(struct session *session, const Twofold__V1__Hello *hello)
+static enum err on_hello(struct session *session, const Twofold__V1__Hello *hello, struct note *note)
 {
     struct agent *agent = session->agent;
     if (session->state != SESSION_NEW)
-        return ERR_PROTOCOL;
+        return note_set(note, ERR_PROTOCOL, "a second Hello came");
     move(session, SESSION_LIVE, "hello");
     sentence_set(agent->version, sizeof(agent->version), "%s", hello->version);
-    enum err err = push_on_hello(agent, hello);
+    enum err err = push_on_hello(agent, hello, note);
     if (err == ERR_OK && agent->bundle == NULL && session->state == SESSION_LIVE)
         err = ask_for_bundle(session);
     return err;
@@ -182,19 +182,19 @@ static bool within(struct session *session, struct bucket *bucket, const struct 
     return false;
 }
 
-static enum err act(struct session *session, Twofold__V1__AgentMessage **message_slot)
+static enum err act(struct session *session, Twofold__V1__AgentMessage **message_slot, struct note *note)
 {
     Twofold__V1__AgentMessage *message = *message_slot;
     struct agent *agent = session->agent;
     switch (message->body_case) {
     case TWOFOLD__V1__AGENT_MESSAGE__BODY_HELLO:
-        return on_hello(session, message->hello);
+        return on_hello(session, message->hello, note);
     case TWOFOLD__V1__AGENT_MESSAGE__BODY_RESULT:
-        return push_on_result(agent, message->result);
+        return push_on_result(agent, message->result, note);
     case TWOFOLD__V1__AGENT_MESSAGE__BODY_BUNDLE:
-        return within(session, &session->bundles, &bundle_rate) ? relay_bundle(agent, message->bundle) : ERR_OK;
+        return within(session, &session->bundles, &bundle_rate) ? relay_bundle(agent, message->bundle, note) : ERR_OK;
     case TWOFOLD__V1__AGENT_MESSAGE__BODY_PAIR:
-        return within(session, &session->pairs, &pair_rate) ? relay_pair(agent, message->pair) : ERR_OK;
+        return within(session, &session->pairs, &pair_rate) ? relay_pair(agent, message->pair, note) : ERR_OK;
     case TWOFOLD__V1__AGENT_MESSAGE__BODY_STATUS:
         if (!within(session, &session->statuses, &status_rate))
             return ERR_OK;
@@ -203,42 +203,52 @@ static enum err act(struct session *session, Twofold__V1__AgentMessage **message
         *message_slot = NULL;
         return ERR_OK;
     default: // a field of a newer protocol reads as not set
-        return ERR_PROTOCOL;
+        return note_set(note, ERR_PROTOCOL, "a message of an unknown kind came");
     }
 }
 
-static bool may_come(const struct session *session, const Twofold__V1__AgentMessage *message, size_t len)
+static enum err check_turn(const struct session *session, const Twofold__V1__AgentMessage *message, size_t len,
+                           struct note *note)
 {
     if (len > SESSION_MESSAGE_BYTES_MAX && message->body_case != TWOFOLD__V1__AGENT_MESSAGE__BODY_STATUS)
-        return false;
-    return session->state == SESSION_LIVE || message->body_case == TWOFOLD__V1__AGENT_MESSAGE__BODY_HELLO;
+        return note_set(note, ERR_PROTOCOL, "a message of %zu bytes came: only a status may have more than %d", len,
+                        SESSION_MESSAGE_BYTES_MAX);
+    if (session->state != SESSION_LIVE && message->body_case != TWOFOLD__V1__AGENT_MESSAGE__BODY_HELLO)
+        return note_set(note, ERR_PROTOCOL, "a message came before the Hello");
+    return ERR_OK;
 }
 
-static void refuse(struct session *session, enum err err)
+static void refuse(struct session *session, enum err err, const struct note *note)
 {
     enum grpc_status status = err == ERR_NOMEM   ? GRPC_UNAVAILABLE
                               : err == ERR_LIMIT ? GRPC_RESOURCE_EXHAUSTED
                                                  : GRPC_INVALID_ARGUMENT;
-    session_end(session, status, err_text(err));
+    session_end(session, status, note->text[0] != '\0' ? note->text : err_text(err));
 }
 
 void session_on_message(struct session *session, const uint8_t *bytes, size_t len)
 {
     if (session->state == SESSION_ENDED)
         return;
+    struct note note = {0};
     if (len > SESSION_STATUS_BYTES_MAX) {
-        refuse(session, ERR_LIMIT);
+        refuse(session,
+               note_set(&note, ERR_LIMIT, "a message of %zu bytes came: at most %u are taken", len,
+                        SESSION_STATUS_BYTES_MAX),
+               &note);
         return;
     }
     ProtobufCMessage *decoded = NULL;
     enum err err = message_decode(&twofold__v1__agent_message__descriptor, bytes, len, &decoded);
     if (err != ERR_OK) {
-        refuse(session, err);
+        refuse(session, note_set(&note, err, "a message cannot be decoded: %s", err_text(err)), &note);
         return;
     }
     Twofold__V1__AgentMessage *message = (Twofold__V1__AgentMessage *)decoded;
-    err = may_come(session, message, len) ? act(session, &message) : ERR_PROTOCOL;
+    err = check_turn(session, message, len, &note);
+    if (err == ERR_OK)
+        err = act(session, &message, &note);
     message_free(message);
     if (err != ERR_OK)
-        refuse(session, err);
+        refuse(session, err, &note);
 }

@@ -57,11 +57,11 @@ static void on_half_close(void *owner, struct grpc_call *call)
 static void on_done(void *owner, struct grpc_call *call, enum grpc_status status, const char *text)
 {
     (void)call;
-    (void)status;
-    (void)text;
     struct stream *stream = owner;
     struct daemon *daemon = stream->daemon;
     stream->call = NULL;
+    if (text[0] != '\0')
+        session_end(stream->session, status, text); // why, for the log; nothing more can be sent
     stream->next = daemon->gone;
     daemon->gone = stream;
     daemon->fleet->on_work(daemon->fleet->context);

@@ -146,7 +146,9 @@ static void on_close(void *owner, struct channel *channel, enum err err)
     struct asker **at = &local->askers;
 
     (void)channel;
-    (void)err;
+    if (err == ERR_LIMIT || err == ERR_MALFORMED)
+        log_event(LOG_LEVEL_WARNING, "local.bad_request",
+                  LOG_STR("cause", err == ERR_LIMIT ? "its frame is too long" : "its frame is cut short"));
     if (asker->asked)
         inquiry_withdraw(asker->asked, &asker->waiter);
     while (*at != asker)

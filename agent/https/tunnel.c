@@ -245,6 +245,8 @@ static void on_session_gone(void *owner, struct h2_session *session, enum err er
                  FLOW_REASON_BYTES - 20, cause);
         if (!was_open && !is_outbound(tunnel)) {
             record_stranger(tunnel, cause);
+        } else if (was_open && err_category(err) == ERR_CATEGORY_PEER) {
+            log_tunnel(LOG_LEVEL_WARNING, "tunnel.broken", tunnel, cause);
         }
         let_go(tunnel, reason);
     }

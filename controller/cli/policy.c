@@ -14,10 +14,30 @@
 #include "policy/words.h"
 #include "proto/base/file.h"
 #include "proto/base/spiffe.h"
+#include "proto/base/text.h"
 #include "proto/wire/message.h"
 #include "proto/wire/slice_text.h"
 
 #define SLICE_TEXT_BYTES_MAX (64u << 20)
+
+// Every message between programs carries clean text only, and the controller could not say where it is not.
+static enum err check_text(const char *path, const uint8_t *bytes, size_t len, struct note *note)
+{
+    size_t clean = text_clean_len(bytes, len);
+    unsigned line = 1, column = 1;
+    if (clean == len)
+        return ERR_OK;
+    for (size_t i = 0; i < clean; i++) {
+        column = bytes[i] == '\n' ? 1 : column + 1;
+        line += bytes[i] == '\n';
+    }
+    if (bytes[clean] == '\r')
+        return note_set(note, ERR_INVALID, "%.300s:%u:%u: a carriage return: save the file with line feeds alone.",
+                        path, line, column);
+    return note_set(note, ERR_INVALID,
+                    "%.300s:%u:%u: the byte 0x%02x is no text: a policy is UTF-8 without control characters.", path,
+                    line, column, bytes[clean]);
+}
 
 static enum err read_policy(const char *path, char **ret_text, struct note *note)
 {
@@ -26,9 +46,10 @@ static enum err read_policy(const char *path, char **ret_text, struct note *note
     enum err err = file_read(path, POLICY_TEXT_BYTES_MAX, &bytes, &len, note);
     if (err)
         return err;
-    if (memchr(bytes, 0, len)) {
+    err = check_text(path, bytes, len, note);
+    if (err) {
         free(bytes);
-        return note_set(note, ERR_INVALID, "%.300s holds zero bytes: it is no text.", path);
+        return err;
     }
     *ret_text = (char *)bytes;
     return ERR_OK;

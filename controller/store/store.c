@@ -66,6 +66,8 @@ static enum err examine(struct store *store, const char *path, uint64_t *ret_ver
     err = query_end(&query);
     if (err != ERR_OK)
         return err;
+    for (char *end = strchr(verdict, '\n'); end != NULL; end = strchr(end, '\n'))
+        *end = ' ';
     if (strcmp(verdict, "ok") != 0) {
         return note_set(note, ERR_CORRUPT,
                         "%s is damaged (%s): nothing was written to it; restore the state folder from a backup", path,

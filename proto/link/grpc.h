@@ -90,12 +90,12 @@ struct grpc_server_events {
     // A call begins. Take it with grpc_call_set_owner, or refuse it with grpc_call_finish. `peer`: NULL without a client certificate.
     void (*on_call)(void *owner, struct grpc_call *call, const char *path, const struct cert_facts *peer,
                     const struct ip_endpoint *remote);
-    // A connection attempt that failed before any call: for the log.
+    // A connection attempt that failed before any call, or a client that broke HTTP/2 or one of its limits: for the log.
     void (*on_refused)(void *owner, const struct ip_endpoint *remote, enum err err, const struct note *note);
 };
 
 // Listens on each address; at most `max_connections` at once, of them an eighth (at least 8) by clients without a certificate, for 30 s
-// each; and 64 half-open ones an address. `context` is held.
+// each; and of 1024 half-open ones (then the oldest goes) 64 by one source. `context` is held.
 MUST_USE
 enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, size_t count,
                          struct tls_context *context, size_t max_connections, const struct grpc_server_events *events,

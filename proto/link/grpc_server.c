@@ -2,11 +2,15 @@
 // The server's end: listeners, their connections, and the calls on them.
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "proto/link/grpc_internal.h"
 
 enum grpc_server_limit {
-    GRPC_HALF_OPEN_MAX = 64, // connections whose handshake is not done, an address
+    // Connections whose handshake is not done: of one source, and of all. Beyond the latter the oldest goes, not the newest: an honest
+    // handshake takes milliseconds, and who just holds places holds the oldest.
+    GRPC_HALF_OPEN_SOURCE_MAX = 64,
+    GRPC_HALF_OPEN_MAX = 1024,
     GRPC_HANDSHAKE_MS = 10000,
     GRPC_STREAMS_MAX = 64, // calls at once on one connection
     GRPC_BACKLOG = 512,
@@ -20,12 +24,10 @@ enum grpc_server_limit {
 struct listener {
     struct grpc_server *server;
     uv_tcp_t tcp;
-    size_t half_open;
 };
 
 struct connection {
     struct grpc_server *server;
-    struct listener *listener;
     struct h2_session *session;
     bool is_open;
     bool is_stranger;   // open, without a client certificate
@@ -33,7 +35,10 @@ struct connection {
     size_t input_bytes; // of unfinished messages
     struct connection *previous;
     struct connection *next;
+    TAILQ_ENTRY(connection) of_half_open; // until is_open
 };
+
+TAILQ_HEAD(connection_queue, connection);
 
 struct grpc_server {
     uv_loop_t *loop;
@@ -44,6 +49,8 @@ struct grpc_server {
     size_t connection_count;
     size_t stranger_count;
     struct connection *connections;
+    struct connection_queue half_open; // newest first
+    size_t half_open_count;
     size_t listener_count;
     struct listener *listeners;
     size_t open_handles; // listeners and `sweep`: not closed yet
@@ -147,7 +154,8 @@ static void set_open(struct connection *connection)
     if (connection->is_open)
         return;
     connection->is_open = true;
-    connection->listener->half_open--;
+    TAILQ_REMOVE(&connection->server->half_open, connection, of_half_open);
+    connection->server->half_open_count--;
 }
 
 static size_t strangers_max(const struct grpc_server *server)
@@ -194,7 +202,8 @@ static void on_session_gone(void *session_owner, struct h2_session *session, enu
     struct connection *connection = session_owner;
     struct grpc_server *server = connection->server;
 
-    if (!connection->is_open && err && server->events->on_refused)
+    bool is_fault = !connection->is_open || err_category(err) == ERR_CATEGORY_PEER;
+    if (err && is_fault && server->events->on_refused)
         server->events->on_refused(server->owner, conn_remote(h2_conn(session)), err, note);
     set_open(connection);
     server->stranger_count -= connection->is_stranger;
@@ -247,6 +256,46 @@ static void discard(struct listener *listener)
         uv_close((uv_handle_t *)tcp, on_discarded);
 }
 
+// One subscriber has a whole /64 to pick addresses from.
+static bool is_same_source(const struct ip *a, const struct ip *b)
+{
+    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len == 16 ? 8 : 4) == 0;
+}
+
+static bool is_source_over_limit(const struct grpc_server *server, const struct ip *source)
+{
+    const struct connection *connection;
+    size_t count = 0;
+
+    TAILQ_FOREACH(connection, &server->half_open, of_half_open)
+    {
+        count += is_same_source(&conn_remote(h2_conn(connection->session))->ip, source);
+    }
+    return count > GRPC_HALF_OPEN_SOURCE_MAX;
+}
+
+static void end_half_open(struct connection *connection, const char *what)
+{
+    struct grpc_server *server = connection->server;
+    struct note note = {0};
+
+    enum err err = note_set(&note, ERR_LIMIT, "too many connections %s have not finished the TLS handshake", what);
+    if (server->events->on_refused)
+        server->events->on_refused(server->owner, conn_remote(h2_conn(connection->session)), err, &note);
+    set_open(connection); // its place is free at once
+    h2_shutdown(connection->session, 0);
+}
+
+static void limit_half_open(struct connection *newest)
+{
+    struct grpc_server *server = newest->server;
+
+    if (is_source_over_limit(server, &conn_remote(h2_conn(newest->session))->ip))
+        end_half_open(newest, "of this address");
+    else if (server->half_open_count > GRPC_HALF_OPEN_MAX)
+        end_half_open(TAILQ_LAST(&server->half_open, connection_queue), "of all addresses");
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct listener *listener = stream->data;
@@ -255,25 +304,26 @@ static void on_connection(uv_stream_t *stream, int status)
     if (status < 0)
         return;
     struct connection *connection = NULL;
-    if (server->connection_count < server->max_connections && listener->half_open < GRPC_HALF_OPEN_MAX)
+    if (server->connection_count < server->max_connections)
         connection = calloc(1, sizeof(*connection));
     if (!connection) {
         discard(listener);
         return;
     }
     connection->server = server;
-    connection->listener = listener;
     if (h2_accept(stream, server->context, GRPC_HANDSHAKE_MS, &server_settings, &server_events, connection,
                   &connection->session) != ERR_OK) {
         free(connection);
         return;
     }
-    listener->half_open++;
+    TAILQ_INSERT_HEAD(&server->half_open, connection, of_half_open);
+    server->half_open_count++;
     server->connection_count++;
     connection->next = server->connections;
     if (connection->next)
         connection->next->previous = connection;
     server->connections = connection;
+    limit_half_open(connection);
 }
 
 // ---- the server
@@ -327,6 +377,7 @@ enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, s
     server->events = events;
     server->owner = owner;
     server->max_connections = max_connections;
+    TAILQ_INIT(&server->half_open);
     server->sweep.data = server;
     server->open_handles = 1;
     uv_timer_init(loop, &server->sweep);

@@ -103,6 +103,10 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
     struct h2_stream *stream =
         frame->hd.stream_id ? nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id) : NULL;
 
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && session->note.text[0] == 0)
+        note_set(&session->note, ERR_PROTOCOL, "the peer broke HTTP/2 (%s)%s%.*s",
+                 nghttp2_http2_strerror(frame->goaway.error_code), frame->goaway.opaque_data_len ? ": " : "",
+                 (int)frame->goaway.opaque_data_len, (const char *)frame->goaway.opaque_data);
     if (frame->hd.type == NGHTTP2_RST_STREAM && (!stream || !stream->is_reset))
         h2_engine_count(session, H2_LIMIT_RESETS); // provoked by the peer
     if (stream && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&

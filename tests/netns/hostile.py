@@ -639,6 +639,11 @@ class Runner:
         self.cases.append(function)
         return function
 
+    def restarting(self, function):
+        """A case that ends what is watched and starts it again."""
+        function.restarts = True
+        return self.case(function)
+
     def run(self, watch):
         """watch(stage): (name, pid) of the processes that are attacked: they live on, and do not grow."""
         if os.geteuid() != 0:
@@ -665,6 +670,9 @@ class Runner:
         try:
             before = {name: (pid, rss_kib(pid)) for name, pid in watch(stage).items()}
             function(stage)
+            if hasattr(function, "restarts"):
+                check(all(watch(stage).values()), f"not all runs again: {watch(stage)}")
+                before = {}
             self.look(stage, before)
         except Skip as reason:
             print(f"skip {label}: {reason}", flush=True)

@@ -20,7 +20,8 @@
 #define QUEUE_MAX     4096
 #define HISTORY_MAX   256
 #define PACKETS_MAX   4096
-#define FLIGHT_MS_MAX 300      // of a packet
+#define FLIGHT_MS_MAX 300 // of a packet
+#define AGED_MS       10000
 #define LIFE_MS       28740000 // of an SA, at most, from when its pair was made: a minute less
 
 static const char *const names[WORLD_HOSTS_MAX] = {"alpha", "bravo", "charlie", "delta", "echo"};
@@ -300,8 +301,9 @@ static enum err do_remove(void *context, const struct sa *sa)
         return ERR_NOT_FOUND;
     if (host->world->now_ms >= found->made_ms + LIFE_MS)
         host->aged_ms = host->world->now_ms;
-    if (host->aged_ms == host->world->now_ms) {
-        // The end of a pair's life: nothing is to be expected of its SAs any more. Outbound ones are younger than inbound ones.
+    if (host->aged_ms && host->world->now_ms <= host->aged_ms + AGED_MS) {
+        // The end of a pair's life: nothing is to be expected of its SAs any more. Outbound ones are younger than inbound ones, and
+        // a removal may have failed at first.
         key_entry(host->world, found->sa.key)->excused = true;
         if (!sa->inbound)
             remove_policy(host, &sa->destination, sa->spi);
