@@ -32,25 +32,21 @@ struct identity {
 
 // Checks that the key belongs to the certificate and that the anchor is a CA; not whether the certificate is still valid (an expired
 // one is reported by the role, it does not stop the agent). ERR_NOT_FOUND, ERR_CORRUPT, ERR_MALFORMED; the note names the file and the remedy.
-MUST_USE
-enum err identity_load(const char *folder, const char *name, const char *ca_name, struct identity **ret_identity,
-                       struct note *note);
+MUST_USE enum err identity_load(const char *folder, const char *name, const char *ca_name,
+                                struct identity **ret_identity, struct note *note);
 void identity_free(struct identity *identity); // NULL is fine; wipes
 
 // Writes the three files of a new identity into an existing folder (enrolment).
-MUST_USE
-enum err identity_save(const char *folder, const char *name, const char *ca_name, const struct key *key,
-                       const uint8_t *certificate, size_t certificate_len, const uint8_t *ca, size_t ca_len,
-                       struct note *note);
+MUST_USE enum err identity_save(const char *folder, const char *name, const char *ca_name, const struct key *key,
+                                const uint8_t *certificate, size_t certificate_len, const uint8_t *ca, size_t ca_len,
+                                struct note *note);
 
 // RenewalStart: makes the next key (a second call makes another one) and a request for it in DER; free() it.
-MUST_USE
-enum err identity_begin(struct identity *identity, uint8_t **ret_request, size_t *ret_len, struct note *note);
+MUST_USE enum err identity_begin(struct identity *identity, uint8_t **ret_request, size_t *ret_len, struct note *note);
 
 // Certificate: it must be for the next key, name the same SPIFFE ID, chain to the anchor in force, and be valid at `now` (unix seconds);
 // the anchor sent with it must have the key of the one in force. Stored, then swapped in; on failure the old identity stays, on disk too.
-MUST_USE
-enum err identity_finish(struct identity *identity, const uint8_t *certificate, size_t certificate_len,
-                         const uint8_t *ca, size_t ca_len, uint64_t now, struct note *note);
+MUST_USE enum err identity_finish(struct identity *identity, const uint8_t *certificate, size_t certificate_len,
+                                  const uint8_t *ca, size_t ca_len, uint64_t now, struct note *note);
 
 #endif

@@ -28,12 +28,10 @@ struct options {
 
 // ERR_USAGE with a sentence for an unknown command or option, an option that the command does not have, a missing or double value,
 // or a missing required option.
-MUST_USE
-enum err options_parse(int argc, char *const *argv, struct options *ret_options, struct note *note);
+MUST_USE enum err options_parse(int argc, char *const *argv, struct options *ret_options, struct note *note);
 
 // "error", "warning", "info", "debug". ERR_USAGE.
-MUST_USE
-enum err options_log_level(const char *text, enum log_level *ret_level, struct note *note);
+MUST_USE enum err options_log_level(const char *text, enum log_level *ret_level, struct note *note);
 const char *options_log_level_name(enum log_level level);
 
 // To standard output.

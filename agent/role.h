@@ -42,7 +42,6 @@ const char *role_name(enum role role);
 
 // The seccomp filter of a role (agent/confine.c): an allowlist; everything else fails with EPERM, and exec, ptrace and module loading kill the
 // process. After this nothing can be undone. TSYNC: covers all threads.
-MUST_USE
-enum err role_confine(enum role role, struct note *note);
+MUST_USE enum err role_confine(enum role role, struct note *note);
 
 #endif

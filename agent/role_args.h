@@ -21,13 +21,11 @@ struct role_args {
 };
 
 // `parent` is the supervisor's pid. ERR_LIMIT when paths are too long.
-MUST_USE
-enum err role_args_format(const struct role_start *start, pid_t parent, enum log_level level,
-                          struct role_args *ret_args);
+MUST_USE enum err role_args_format(const struct role_start *start, pid_t parent, enum log_level level,
+                                   struct role_args *ret_args);
 
 // The strings of ret_start point into argv. ERR_USAGE.
-MUST_USE
-enum err role_args_parse(int argc, char *const *argv, struct role_start *ret_start, pid_t *ret_parent,
-                         enum log_level *ret_level, struct note *note);
+MUST_USE enum err role_args_parse(int argc, char *const *argv, struct role_start *ret_start, pid_t *ret_parent,
+                                  enum log_level *ret_level, struct note *note);
 
 #endif

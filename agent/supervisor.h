@@ -10,7 +10,6 @@
 // Checks what the roles need, starts them, and when one of them ends, ends the others and starts all again (after 0.2 s, growing to 10 s).
 // Returns ERR_OK after SIGTERM or SIGINT, when the roles have ended; the kernel's state stays. Otherwise the note says what is
 // missing.
-MUST_USE
-enum err supervisor_run(const struct options *options, struct note *note);
+MUST_USE enum err supervisor_run(const struct options *options, struct note *note);
 
 #endif

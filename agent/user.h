@@ -16,15 +16,13 @@ struct user {
 
 // A name from the user database with its primary group, or "UID" or "UID:GID" as numbers (GID = UID when it is left out).
 // ERR_NOT_FOUND with the remedy, ERR_INVALID for root.
-MUST_USE
-enum err user_find(const char *text, struct user *ret_user, struct note *note);
+MUST_USE enum err user_find(const char *text, struct user *ret_user, struct note *note);
 
 // The three roles' users; two that are the same give ERR_INVALID: the layers must not share a uid.
-MUST_USE
-enum err user_find_roles(const char *const names[ROLE_COUNT], struct user ret_users[ROLE_COUNT], struct note *note);
+MUST_USE enum err user_find_roles(const char *const names[ROLE_COUNT], struct user ret_users[ROLE_COUNT],
+                                  struct note *note);
 
 // A group's name or number.
-MUST_USE
-enum err user_find_group(const char *text, gid_t *ret_gid, struct note *note);
+MUST_USE enum err user_find_group(const char *text, gid_t *ret_gid, struct note *note);
 
 #endif

@@ -8,7 +8,6 @@
 #include "proto/base/note.h"
 
 // Sorts the segments, resolves references, adds every finding. ERR_NOMEM only.
-MUST_USE
-enum err policy_check(struct policy *policy, struct notes *notes);
+MUST_USE enum err policy_check(struct policy *policy, struct notes *notes);
 
 #endif

@@ -51,8 +51,7 @@ struct policy; // checked; immutable
 
 // Reads and checks. All errors at once, each with line and column; with any, ERR_INVALID and no policy.
 // YAML anchors, aliases, tags, merge keys, several documents and duplicate keys are refused.
-MUST_USE
-enum err policy_read(const char *text, size_t len, struct policy **ret_policy, struct notes *notes);
+MUST_USE enum err policy_read(const char *text, size_t len, struct policy **ret_policy, struct notes *notes);
 void policy_free(struct policy *policy);
 
 // What the controller knows of the hosts. Names are unique; the compiler needs no order.
@@ -83,20 +82,17 @@ struct inventory {
 // outlive it. ERR_INVALID or ERR_LIMIT, with a note, when the inventory is not fit: two hosts with one name, address or slot, a slot outside
 // 1..2^20-1, too many hosts or addresses.
 struct policy_view;
-MUST_USE
-enum err policy_view_new(const struct policy *policy, const struct inventory *inventory, struct policy_view **ret_view,
-                         struct note *note);
+MUST_USE enum err policy_view_new(const struct policy *policy, const struct inventory *inventory,
+                                  struct policy_view **ret_view, struct note *note);
 void policy_view_free(struct policy_view *view);
 
 // The slice of one host: deterministic, canonical, passes slice_check. A host without an address is nobody's peer yet. A revoked host,
 // or one that is not there, gets ERR_NOT_FOUND; ERR_LIMIT when more peers or rules concern it than a slice holds. Free with message_free.
-MUST_USE
-enum err policy_compile_view(const struct policy_view *view, const char *host, Twofold__V1__Slice **ret_slice);
+MUST_USE enum err policy_compile_view(const struct policy_view *view, const char *host, Twofold__V1__Slice **ret_slice);
 
 // Both in one, for a single host.
-MUST_USE
-enum err policy_compile(const struct policy *policy, const struct inventory *inventory, const char *host,
-                        Twofold__V1__Slice **ret_slice);
+MUST_USE enum err policy_compile(const struct policy *policy, const struct inventory *inventory, const char *host,
+                                 Twofold__V1__Slice **ret_slice);
 
 // Which rule, or the nearest miss. `source` and `destination` are hosts' names or addresses.
 #define POLICY_REASON_BYTES 512
@@ -109,18 +105,15 @@ struct explanation {
     bool https;
     char reason[POLICY_REASON_BYTES]; // a sentence; when denied, also what would allow it
 };
-MUST_USE
-enum err policy_explain(const struct policy *policy, const struct inventory *inventory, const char *source,
-                        const char *destination, Twofold__V1__Protocol protocol, uint16_t port,
-                        struct explanation *ret_explanation, struct note *note);
+MUST_USE enum err policy_explain(const struct policy *policy, const struct inventory *inventory, const char *source,
+                                 const char *destination, Twofold__V1__Protocol protocol, uint16_t port,
+                                 struct explanation *ret_explanation, struct note *note);
 
 // Findings that are no errors: a segment without hosts, a rule that can never match, hosts in no segment. As sentences.
-MUST_USE
-enum err policy_effects(const struct policy *policy, const struct inventory *inventory, struct notes *notes);
+MUST_USE enum err policy_effects(const struct policy *policy, const struct inventory *inventory, struct notes *notes);
 
 // What `new` changes against `old` for the hosts of the inventory, rule by rule, as sentences. Positions are in the text that the rule is in.
-MUST_USE
-enum err policy_changes(const struct policy *old, const struct policy *new, const struct inventory *inventory,
-                        struct notes *notes);
+MUST_USE enum err policy_changes(const struct policy *old, const struct policy *new, const struct inventory *inventory,
+                                 struct notes *notes);
 
 #endif

@@ -31,7 +31,7 @@ struct tree_node {
 
 // ERR_OK with the root (NULL for an empty text), whatever findings were added; ERR_INVALID when reading had to stop, with a finding;
 // ERR_NOMEM. The tree lives in the arena.
-MUST_USE
-enum err tree_read(const char *text, size_t len, struct arena *arena, struct notes *notes, struct tree_node **ret_root);
+MUST_USE enum err tree_read(const char *text, size_t len, struct arena *arena, struct notes *notes,
+                            struct tree_node **ret_root);
 
 #endif

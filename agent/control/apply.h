@@ -42,17 +42,15 @@ struct apply_actions {
 };
 
 struct apply;
-MUST_USE
-enum err apply_new(const struct clock *clock, const struct apply_actions *actions, void *context,
-                   struct apply **ret_apply);
+MUST_USE enum err apply_new(const struct clock *clock, const struct apply_actions *actions, void *context,
+                            struct apply **ret_apply);
 void apply_free(struct apply *apply); // NULL is fine; no action is called
 
 bool apply_is_busy(const struct apply *apply);
 
 // Takes over `slice`, which slice_check has passed; it is freed when it does not come into force. `stored`: it comes from the disk and need not go
 // there. ERR_AGAIN while another one is under way, and the slice stays the caller's.
-MUST_USE
-enum err apply_start(struct apply *apply, Twofold__V1__Slice *slice, bool stored);
+MUST_USE enum err apply_start(struct apply *apply, Twofold__V1__Slice *slice, bool stored);
 
 // A role's answer. One that nobody waits for (late, or of another generation) is ignored.
 void apply_on_answer(struct apply *apply, enum apply_role role, const Twofold__V1__RoleAnswer *answer);

@@ -13,13 +13,11 @@
 #define EARLY_KEPT_MAX 4096 // hosts; beyond that the oldest is dropped: its bundle comes again with its next epoch
 
 struct early;
-MUST_USE
-enum err early_new(struct early **ret_early);
+MUST_USE enum err early_new(struct early **ret_early);
 void early_free(struct early *early); // NULL is fine
 
 // Keeps a copy until early_release. ERR_NOMEM, ERR_MALFORMED (no valid host name).
-MUST_USE
-enum err early_keep(struct early *early, const Twofold__V1__Bundle *bundle);
+MUST_USE enum err early_keep(struct early *early, const Twofold__V1__Bundle *bundle);
 
 // Hands on what is kept of the slice's peers and forgets it.
 void early_release(struct early *early, const Twofold__V1__Slice *slice,

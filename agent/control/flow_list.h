@@ -10,8 +10,7 @@
 #include "role.pb-c.h"
 
 // Both roles' flows, the oldest first; with a limit (0: none) the newest that many, live ones before ended ones. Encoded LocalResponse; free().
-MUST_USE
-enum err flow_list_merge(const Twofold__V1__Flows *network, const Twofold__V1__Flows *https, uint32_t limit,
-                         uint8_t **ret_bytes, size_t *ret_len);
+MUST_USE enum err flow_list_merge(const Twofold__V1__Flows *network, const Twofold__V1__Flows *https, uint32_t limit,
+                                  uint8_t **ret_bytes, size_t *ret_len);
 
 #endif

@@ -26,14 +26,12 @@ struct inquiry_waiter {
 
 struct inquiry;
 // `send` puts the question to one role.
-MUST_USE
-enum err inquiry_new(const struct clock *clock, enum err (*send)(void *context, enum role role), void *context,
-                     struct inquiry **ret_inquiry);
+MUST_USE enum err inquiry_new(const struct clock *clock, enum err (*send)(void *context, enum role role), void *context,
+                              struct inquiry **ret_inquiry);
 void inquiry_free(struct inquiry *inquiry); // NULL is fine; nobody is called
 
 // on_answer comes later, never from inside. ERR_CLOSED and others when no role can be asked.
-MUST_USE
-enum err inquiry_ask(struct inquiry *inquiry, struct inquiry_waiter *waiter);
+MUST_USE enum err inquiry_ask(struct inquiry *inquiry, struct inquiry_waiter *waiter);
 void inquiry_withdraw(struct inquiry *inquiry, struct inquiry_waiter *waiter);
 
 // A role's answer; one that nobody waits for is ignored.

@@ -32,8 +32,7 @@ struct intake_config {
 };
 
 struct intake;
-MUST_USE
-enum err intake_new(const struct intake_config *config, struct intake **ret_intake);
+MUST_USE enum err intake_new(const struct intake_config *config, struct intake **ret_intake);
 void intake_free(struct intake *intake); // NULL is fine
 
 // At the start: the slice from the disk, which is taken over. `settled` follows, maybe from inside.

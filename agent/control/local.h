@@ -29,8 +29,7 @@ struct local_config {
 };
 
 struct local;
-MUST_USE
-enum err local_new(const struct local_config *config, struct local **ret_local, struct note *note);
+MUST_USE enum err local_new(const struct local_config *config, struct local **ret_local, struct note *note);
 
 // Closes the listener and all askers; freed by itself when they are gone, within the loop.
 void local_close(struct local *local);
@@ -39,7 +38,6 @@ void local_tick(struct local *local);
 uint64_t local_deadline(const struct local *local); // boot milliseconds
 
 // Decodes and checks a request (here for the fuzzer). Free with message_free. ERR_MALFORMED.
-MUST_USE
-enum err local_request_decode(const uint8_t *bytes, size_t len, Twofold__V1__LocalRequest **ret_request);
+MUST_USE enum err local_request_decode(const uint8_t *bytes, size_t len, Twofold__V1__LocalRequest **ret_request);
 
 #endif

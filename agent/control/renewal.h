@@ -30,9 +30,8 @@ struct renewal_actions {
 };
 
 struct renewal;
-MUST_USE
-enum err renewal_new(const struct clock *clock, const struct renewal_actions *actions, void *context,
-                     struct renewal **ret_renewal);
+MUST_USE enum err renewal_new(const struct clock *clock, const struct renewal_actions *actions, void *context,
+                              struct renewal **ret_renewal);
 void renewal_free(struct renewal *renewal); // NULL is fine
 
 // The agent certificate in use; sets the time of the next renewal.

@@ -21,15 +21,13 @@ struct role_link_events {
 };
 
 // Takes over the descriptor.
-MUST_USE
-enum err role_link_open(uv_loop_t *loop, int fd, enum role role, const struct role_link_events *events, void *owner,
-                        struct role_link **ret_link);
-MUST_USE
-enum err role_link_send(struct role_link *link, const Twofold__V1__RoleMessage *message);
+MUST_USE enum err role_link_open(uv_loop_t *loop, int fd, enum role role, const struct role_link_events *events,
+                                 void *owner, struct role_link **ret_link);
+MUST_USE enum err role_link_send(struct role_link *link, const Twofold__V1__RoleMessage *message);
 void role_link_close(struct role_link *link);
 
 // Decodes and checks what came from `role` (here for the fuzzer). Free with message_free. ERR_MALFORMED, ERR_DENIED.
-MUST_USE
-enum err role_message_decode(enum role role, const uint8_t *bytes, size_t len, Twofold__V1__RoleMessage **ret_message);
+MUST_USE enum err role_message_decode(enum role role, const uint8_t *bytes, size_t len,
+                                      Twofold__V1__RoleMessage **ret_message);
 
 #endif

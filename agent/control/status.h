@@ -14,13 +14,11 @@
 #include "role.pb-c.h"
 
 struct status;
-MUST_USE
-enum err status_new(struct status **ret_status);
+MUST_USE enum err status_new(struct status **ret_status);
 void status_free(struct status *status); // NULL is fine
 
 // A copy is kept. Only for ROLE_NETWORK and ROLE_HTTPS.
-MUST_USE
-enum err status_set(struct status *status, enum role role, const Twofold__V1__RoleStatus *role_status);
+MUST_USE enum err status_set(struct status *status, enum role role, const Twofold__V1__RoleStatus *role_status);
 const Twofold__V1__RoleStatus *status_of(const struct status *status, enum role role); // NULL: not yet
 
 // What the control role itself knows. Strings live as long as the report's making.
@@ -38,15 +36,13 @@ struct status_facts {
 };
 
 // Encoded; free() the bytes. The peers of both roles are merged by host, in order of their names.
-MUST_USE
-enum err status_local(const struct status *status, const struct status_facts *facts, uint8_t **ret_bytes,
-                      size_t *ret_len); // a LocalResponse
-MUST_USE
-enum err status_agent(const struct status *status, const struct status_facts *facts, uint8_t **ret_bytes,
-                      size_t *ret_len); // an AgentMessage
+MUST_USE enum err status_local(const struct status *status, const struct status_facts *facts, uint8_t **ret_bytes,
+                               size_t *ret_len); // a LocalResponse
+MUST_USE enum err status_agent(const struct status *status, const struct status_facts *facts, uint8_t **ret_bytes,
+                               size_t *ret_len); // an AgentMessage
 
 // The same as status_agent without what changes by itself (ages): two of them differ only when there is something to report.
-MUST_USE
-enum err status_agent_digest(const struct status *status, const struct status_facts *facts, uint8_t ret_digest[48]);
+MUST_USE enum err status_agent_digest(const struct status *status, const struct status_facts *facts,
+                                      uint8_t ret_digest[48]);
 
 #endif

@@ -35,8 +35,7 @@ struct uplink_config {
 };
 
 // Does nothing before uplink_set_context.
-MUST_USE
-enum err uplink_new(const struct uplink_config *config, struct uplink **ret_uplink);
+MUST_USE enum err uplink_new(const struct uplink_config *config, struct uplink **ret_uplink);
 
 // The identity to connect with; held. The first call connects, each later one reconnects at once.
 void uplink_set_context(struct uplink *uplink, struct tls_context *context);
@@ -46,15 +45,12 @@ bool uplink_is_open(const struct uplink *uplink);
 const char *uplink_problem(const struct uplink *uplink);
 
 // ERR_CLOSED while there is no session; ERR_LIMIT when the controller takes nothing.
-MUST_USE
-enum err uplink_send(struct uplink *uplink, const Twofold__V1__AgentMessage *message);
+MUST_USE enum err uplink_send(struct uplink *uplink, const Twofold__V1__AgentMessage *message);
 // The same with an AgentMessage that is encoded already.
-MUST_USE
-enum err uplink_send_bytes(struct uplink *uplink, const uint8_t *bytes, size_t len);
+MUST_USE enum err uplink_send_bytes(struct uplink *uplink, const uint8_t *bytes, size_t len);
 
 // Asks for new certificates on the same connection, at most one request at a time (ERR_AGAIN).
-MUST_USE
-enum err uplink_renew(struct uplink *uplink, const Twofold__V1__RenewRequest *request);
+MUST_USE enum err uplink_renew(struct uplink *uplink, const Twofold__V1__RenewRequest *request);
 
 // Ends it; `on_closed` when nothing is left of it, and then it is freed.
 void uplink_close(struct uplink *uplink, void (*on_closed)(void *owner));

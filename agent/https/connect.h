@@ -21,9 +21,8 @@ struct connect_request {
 
 // A request that came with `end` (no body) is refused, too. ERR_MALFORMED: answer 400; ERR_UNSUPPORTED: 400 as well (a host name, another
 // method or protocol). The note is a sentence for both ends.
-MUST_USE
-enum err connect_parse(const struct h2_headers *headers, bool end, struct connect_request *ret_request,
-                       struct note *note);
+MUST_USE enum err connect_parse(const struct h2_headers *headers, bool end, struct connect_request *ret_request,
+                                struct note *note);
 
 // The headers that ask for a flow; the texts live in the struct.
 #define CONNECT_HEADERS 3
@@ -40,8 +39,7 @@ struct connect_answer {
     unsigned status;              // 100..599
     char reason[NOTE_TEXT_BYTES]; // its sentence, printable ASCII; ours when it sent none
 };
-MUST_USE
-enum err connect_parse_answer(const struct h2_headers *headers, struct connect_answer *ret_answer);
+MUST_USE enum err connect_parse_answer(const struct h2_headers *headers, struct connect_answer *ret_answer);
 
 // `text` with every byte that is not printable ASCII replaced, cut to the room: for header values and for what peers say.
 void connect_printable(const char *text, char *ret_text, size_t room);

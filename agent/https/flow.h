@@ -59,8 +59,7 @@ struct flow *flow_accept(struct https *https, uv_stream_t *listener);
 void flow_open(struct flow *flow, const struct ip_endpoint *source, const struct ip_endpoint *destination);
 
 // Opens its stream. ERR_LIMIT: the tunnel is full; ERR_CLOSED: it takes no more streams. The flow then still waits.
-MUST_USE
-enum err flow_ask(struct flow *flow, struct tunnel *tunnel);
+MUST_USE enum err flow_ask(struct flow *flow, struct tunnel *tunnel);
 
 // Ends it as refused; the application sees a reset.
 void flow_refuse(struct flow *flow, const char *reason);

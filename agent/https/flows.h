@@ -42,8 +42,7 @@ struct flow_record {
 
 struct flows;
 // How many ended flows and how many strangers are remembered.
-MUST_USE
-enum err flows_new(size_t ended_max, size_t strangers_max, struct flows **ret_flows);
+MUST_USE enum err flows_new(size_t ended_max, size_t strangers_max, struct flows **ret_flows);
 void flows_free(struct flows *flows);
 
 // Makes a record live, with a new id and its start. The record must stay until flows_end, which copies it and unlinks it.
@@ -60,8 +59,7 @@ void flow_record_judge(struct flow_record *record, const struct verdict *verdict
 
 // A report in one piece of memory: live flows first, then ended ones and strangers, the newest first, at most `limit`. `own_identity` is
 // this host's workload. free() the result.
-MUST_USE
-enum err flows_report(const struct flows *flows, const char *own_identity, size_t limit,
-                      Twofold__V1__Flows **ret_report);
+MUST_USE enum err flows_report(const struct flows *flows, const char *own_identity, size_t limit,
+                               Twofold__V1__Flows **ret_report);
 
 #endif

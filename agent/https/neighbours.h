@@ -25,9 +25,8 @@ struct neighbours {
 };
 
 // Serves the two channels of role_start. `on_lost` is called once when one of them ends or breaks the protocol: the role has to end.
-MUST_USE
-enum err neighbours_open(struct neighbours *neighbours, struct https *https, void (*on_lost)(void *owner), void *owner,
-                         struct note *note);
+MUST_USE enum err neighbours_open(struct neighbours *neighbours, struct https *https, void (*on_lost)(void *owner),
+                                  void *owner, struct note *note);
 void neighbours_close(struct neighbours *neighbours);
 void neighbours_free(struct neighbours *neighbours); // after the loop
 

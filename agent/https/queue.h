@@ -33,8 +33,7 @@ void queue_init(struct queue *queue, struct chunk_store *store);
 void queue_clear(struct queue *queue);
 
 // Copies all bytes to the end, or none: ERR_LIMIT, ERR_NOMEM.
-MUST_USE
-enum err queue_append(struct queue *queue, const uint8_t *bytes, size_t len);
+MUST_USE enum err queue_append(struct queue *queue, const uint8_t *bytes, size_t len);
 
 // The front of the queue as buffers, at most `room` of them; how many. They stay valid until they are dropped.
 size_t queue_peek(const struct queue *queue, uv_buf_t *ret_bufs, size_t room);

@@ -10,8 +10,7 @@
 #include "proto/base/err.h"
 
 // A RoleMessage with the status, encoded; free() it.
-MUST_USE
-enum err status_encode(const struct https *https, uint8_t **ret_bytes, size_t *ret_len);
+MUST_USE enum err status_encode(const struct https *https, uint8_t **ret_bytes, size_t *ret_len);
 
 // Why the last tunnel to this address did not come up; shown until one does.
 void status_set_problem(struct https *https, const struct ip *destination, const char *reason);

@@ -16,15 +16,13 @@
 struct table;
 
 // Checks the slice (slice_check) and copies it. The two ports are those of the role itself: no flow may name them.
-MUST_USE
-enum err table_new(const Twofold__V1__Slice *slice, uint16_t outbound_port, uint16_t tunnel_port,
-                   struct table **ret_table, struct note *note);
+MUST_USE enum err table_new(const Twofold__V1__Slice *slice, uint16_t outbound_port, uint16_t tunnel_port,
+                            struct table **ret_table, struct note *note);
 void table_free(struct table *table);
 const Twofold__V1__Slice *table_slice(const struct table *table);
 
 // Which SA pairs are installed, copied. Until the first report no pair is. ERR_NOMEM: then none counts as installed.
-MUST_USE
-enum err table_set_sas(struct table *table, const Twofold__V1__SaReport *report);
+MUST_USE enum err table_set_sas(struct table *table, const Twofold__V1__SaReport *report);
 
 // The answer. Pointers live as long as the table, `pair` until the next report.
 struct verdict {

@@ -46,9 +46,8 @@ struct tunnel {
 };
 
 // Opens a tunnel for the lane, from its source to its destination; pool_on_tunnel or pool_on_failure follows.
-MUST_USE
-enum err tunnel_connect(struct https *https, struct lane *lane, const struct ip *source, const struct ip *destination,
-                        struct tunnel **ret_tunnel);
+MUST_USE enum err tunnel_connect(struct https *https, struct lane *lane, const struct ip *source,
+                                 const struct ip *destination, struct tunnel **ret_tunnel);
 
 // Takes a connection from a tunnel listener, inside its callback.
 void tunnel_accept(struct https *https, uv_stream_t *listener);

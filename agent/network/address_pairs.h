@@ -29,9 +29,8 @@ void address_pairs_free(struct address_pairs *pairs);
 struct address_pair *address_pairs_find(const struct address_pairs *pairs, const struct ip *local,
                                         const struct ip *remote); // NULL: none
 // The pair, made when it is not there yet. Pointers to others become invalid. ERR_NOMEM, ERR_LIMIT.
-MUST_USE
-enum err address_pairs_put(struct address_pairs *pairs, const struct ip *local, const struct ip *remote, uint32_t reqid,
-                           struct address_pair **ret_pair);
+MUST_USE enum err address_pairs_put(struct address_pairs *pairs, const struct ip *local, const struct ip *remote,
+                                    uint32_t reqid, struct address_pair **ret_pair);
 void address_pairs_drop(struct address_pairs *pairs, struct address_pair *pair);
 
 #endif

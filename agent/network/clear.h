@@ -8,12 +8,10 @@
 
 // At boot, before the network is up: everything is refused but the host's traffic with itself, neighbour discovery and DHCP, by nftables
 // and by the SPD. What a running or earlier agent has put in place stays as it is.
-MUST_USE
-enum err network_floor(struct note *note);
+MUST_USE enum err network_floor(struct note *note);
 
 // Removes every kernel object of Twofold: policies and SAs in our ranges, then the nftables table. Foreign ones stay. The host is then as
 // open as its other rules leave it.
-MUST_USE
-enum err network_clear(struct note *note);
+MUST_USE enum err network_clear(struct note *note);
 
 #endif

@@ -29,7 +29,7 @@ struct dataplane {
 };
 
 // Compares our SAs with the kernel's: strays are removed, lost ones forgotten, pairs counted anew.
-MUST_USE
-enum err dataplane_compare_sas(struct dataplane *dataplane, struct dataplane_repairs *repairs, struct note *note);
+MUST_USE enum err dataplane_compare_sas(struct dataplane *dataplane, struct dataplane_repairs *repairs,
+                                        struct note *note);
 
 #endif

@@ -16,17 +16,14 @@
 
 // An ephemeral private key, in locked memory.
 struct derive_key;
-MUST_USE
-enum err derive_key_new(struct derive_key **ret_key);
+MUST_USE enum err derive_key_new(struct derive_key **ret_key);
 // From a known scalar: for known answers. ERR_INVALID when it is not in 1..order-1.
-MUST_USE
-enum err derive_key_import(const uint8_t scalar[DERIVE_SCALAR_BYTES], struct derive_key **ret_key);
+MUST_USE enum err derive_key_import(const uint8_t scalar[DERIVE_SCALAR_BYTES], struct derive_key **ret_key);
 void derive_key_free(struct derive_key *key); // wipes
 void derive_key_point(const struct derive_key *key, uint8_t ret_point[BUNDLE_POINT_BYTES]);
 
 // Full public-key validation (SP 800-56A, 5.6.2.3.3): coordinates in range, on the curve, not infinity; the cofactor is 1. ERR_CRYPTO.
-MUST_USE
-enum err derive_check_point(const uint8_t point[BUNDLE_POINT_BYTES]);
+MUST_USE enum err derive_check_point(const uint8_t point[BUNDLE_POINT_BYTES]);
 
 // slot of the sender (20 bits) | receiver's epoch mod 64 | sender's epoch mod 64: at least 4096 for any slot but 0.
 uint32_t derive_spi(uint32_t sender_slot, uint64_t receiver_epoch, uint64_t sender_epoch);
@@ -61,9 +58,8 @@ struct derive_secrets {
 };
 
 // The peer's point has passed derive_check_point. Z and PRK are wiped before it returns. ERR_CRYPTO; ERR_IDENTITY: both ends are the same host, point or nonce (reflection).
-MUST_USE
-enum err derive_secrets(const struct derive_key *key, const struct derive_input *input,
-                        struct derive_secrets *ret_secrets);
+MUST_USE enum err derive_secrets(const struct derive_key *key, const struct derive_input *input,
+                                 struct derive_secrets *ret_secrets);
 
 // What is said of a pair (docs/keying.md, "Acknowledgements").
 enum derive_word {

@@ -20,7 +20,6 @@ struct drop_packet {
 };
 
 // At most 8 IPv6 extension headers are walked; a packet with more has no ports. ERR_MALFORMED.
-MUST_USE
-enum err drop_packet_parse(const uint8_t *bytes, size_t len, struct drop_packet *ret_packet);
+MUST_USE enum err drop_packet_parse(const uint8_t *bytes, size_t len, struct drop_packet *ret_packet);
 
 #endif

@@ -15,8 +15,7 @@
 #define DROPS_MAX 1000
 
 struct drops;
-MUST_USE
-enum err drops_new(struct drops **ret_drops);
+MUST_USE enum err drops_new(struct drops **ret_drops);
 void drops_free(struct drops *drops);
 
 // `slice` (NULL: none) is what is in force now; `now_ms` unix. When full, the entry that was seen longest ago makes room.
@@ -26,7 +25,6 @@ void drops_add(struct drops *drops, const Twofold__V1__Slice *slice, uint16_t tu
 size_t drops_count(const struct drops *drops);
 
 // The latest `limit` (0: all), latest first, appended to the message, which owns them (message_free's layout). ERR_NOMEM.
-MUST_USE
-enum err drops_fill(const struct drops *drops, uint32_t limit, Twofold__V1__Flows *flows);
+MUST_USE enum err drops_fill(const struct drops *drops, uint32_t limit, Twofold__V1__Flows *flows);
 
 #endif

@@ -55,20 +55,16 @@ void epoch_accept(struct epoch_seen *seen, uint64_t epoch, uint64_t incarnation,
 
 struct epoch_store;
 // Reads the file; one that isn't there is a first start. ERR_CORRUPT with the remedy.
-MUST_USE
-enum err epoch_store_new(const char *path, struct epoch_store **ret_store, struct note *note);
+MUST_USE enum err epoch_store_new(const char *path, struct epoch_store **ret_store, struct note *note);
 void epoch_store_free(struct epoch_store *store); // does not write
 uint64_t epoch_store_own(const struct epoch_store *store);
 void epoch_store_set_own(struct epoch_store *store, uint64_t epoch);
 struct epoch_seen *epoch_store_find(struct epoch_store *store, const char *host); // NULL: none
 // Finds or adds. The pointer stays good until the host is forgotten: never while is_peer. ERR_NOMEM, ERR_LIMIT.
-MUST_USE
-enum err epoch_store_get(struct epoch_store *store, const char *host, struct epoch_seen **ret_seen);
-MUST_USE
-enum err epoch_store_write(const struct epoch_store *store, struct note *note);
+MUST_USE enum err epoch_store_get(struct epoch_store *store, const char *host, struct epoch_seen **ret_seen);
+MUST_USE enum err epoch_store_write(const struct epoch_store *store, struct note *note);
 
 // The file's form, for tests.
-MUST_USE
-enum err epoch_store_decode(const uint8_t *bytes, size_t len, struct epoch_store **ret_store);
+MUST_USE enum err epoch_store_decode(const uint8_t *bytes, size_t len, struct epoch_store **ret_store);
 
 #endif

@@ -16,7 +16,6 @@
 void export_line(const struct sa *sa, char ret_line[EXPORT_LINE_BYTES]);
 
 // Appends the SA's line to FOLDER/esp_sa (mode 0600): SAs of all epochs stay, so that a whole capture can be read.
-MUST_USE
-enum err export_sa(const char *folder, const struct sa *sa, struct note *note);
+MUST_USE enum err export_sa(const char *folder, const struct sa *sa, struct note *note);
 
 #endif

@@ -65,35 +65,29 @@ struct keying_config {
 };
 
 struct keying;
-MUST_USE
-enum err keying_new(const struct keying_config *config, struct keying **ret_keying, struct note *note);
+MUST_USE enum err keying_new(const struct keying_config *config, struct keying **ret_keying, struct note *note);
 void keying_free(struct keying *keying); // wipes; touches no kernel object
 
 // The signing key and its certificate; again at renewal. Both are copied or held by reference as said: `key` must outlive.
-MUST_USE
-enum err keying_set_identity(struct keying *keying, const struct key *key, const uint8_t *certificate, size_t len,
-                             struct note *note);
+MUST_USE enum err keying_set_identity(struct keying *keying, const struct key *key, const uint8_t *certificate,
+                                      size_t len, struct note *note);
 
 // SAs that the kernel held at start in the own reqid range: kept in use until they are replaced. Outbound ones that a policy points at
 // come first (of several the first is reported in the state). Once there is an identity and a slice, those of no peer are removed.
-MUST_USE
-enum err keying_adopt(struct keying *keying, const struct sa *sas, size_t count);
+MUST_USE enum err keying_adopt(struct keying *keying, const struct sa *sas, size_t count);
 
 // Checks a slice against the certificates known (addresses, slot): ERR_IDENTITY with a sentence when it names an address outside a
 // peer's certificate. Changes nothing.
-MUST_USE
-enum err keying_check(const struct keying *keying, const Twofold__V1__Slice *slice, struct note *note);
+MUST_USE enum err keying_check(const struct keying *keying, const Twofold__V1__Slice *slice, struct note *note);
 
 // Makes the slice's peers (those with a rule that needs IPsec) the present ones: new ones are keyed, SAs of gone or revoked ones removed
 // at once and their pairs burned.
-MUST_USE
-enum err keying_set_slice(struct keying *keying, const Twofold__V1__Slice *slice, struct note *note);
+MUST_USE enum err keying_set_slice(struct keying *keying, const Twofold__V1__Slice *slice, struct note *note);
 
 // From peers, through the controller: hostile. ERR_IDENTITY, ERR_CRYPTO, ERR_STALE, ERR_LIMIT, ERR_MALFORMED…: counted, nothing changes.
-MUST_USE
-enum err keying_on_bundle(struct keying *keying, const Twofold__V1__Bundle *bundle, struct note *note);
-MUST_USE
-enum err keying_on_pair(struct keying *keying, const char *from, const uint8_t *body, size_t len, struct note *note);
+MUST_USE enum err keying_on_bundle(struct keying *keying, const Twofold__V1__Bundle *bundle, struct note *note);
+MUST_USE enum err keying_on_pair(struct keying *keying, const char *from, const uint8_t *body, size_t len,
+                                 struct note *note);
 
 // The present bundle again, e.g. when the session with the controller is new. Publishes the first one when there is none yet.
 void keying_publish_again(struct keying *keying);
@@ -112,8 +106,7 @@ struct keying_peer_state {
     uint64_t outbound_since_boot_ms;
     char problem[256];
 };
-MUST_USE
-enum err keying_peer_state(const struct keying *keying, const char *peer, struct keying_peer_state *ret_state);
+MUST_USE enum err keying_peer_state(const struct keying *keying, const char *peer, struct keying_peer_state *ret_state);
 
 struct keying_counters {
     uint64_t epochs_published, rekeys_done, bundles_accepted, bundles_refused, bundles_stale, acks_accepted,

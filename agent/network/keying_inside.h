@@ -202,8 +202,7 @@ void keying_own_hasten(struct keying *keying);  // the life of epochs became sho
 
 // ---- keying_peer.c: one peer
 
-MUST_USE
-enum err keying_peer_new(struct keying *keying, const char *host, struct keying_peer **ret_peer);
+MUST_USE enum err keying_peer_new(struct keying *keying, const char *host, struct keying_peer **ret_peer);
 void keying_peer_free(struct keying *keying, struct keying_peer *peer); // forgets; touches no SA
 // Removes all its SAs and burns its pairs.
 void keying_peer_cut(struct keying *keying, struct keying_peer *peer);
@@ -257,7 +256,6 @@ void keying_watch_nudge(struct keying *keying, struct keying_peer *peer); // and
 // ---- keying_bundle.c: bundles of peers
 
 // ERR_EXPIRED, ERR_IDENTITY with a sentence: why a pair with this bundle can't be made.
-MUST_USE
-enum err keying_bundle_fits(const struct keying *keying, const struct keying_peer *peer, struct note *note);
+MUST_USE enum err keying_bundle_fits(const struct keying *keying, const struct keying_peer *peer, struct note *note);
 
 #endif

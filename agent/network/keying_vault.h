@@ -8,12 +8,10 @@
 #include "proto/base/err.h"
 
 struct keying_vault;
-MUST_USE
-enum err keying_vault_new(struct keying_vault **ret_vault);
+MUST_USE enum err keying_vault_new(struct keying_vault **ret_vault);
 void keying_vault_free(struct keying_vault *vault); // wipes what was not given back
 // Zero. ERR_NOMEM, also when no more may be locked.
-MUST_USE
-enum err keying_vault_take(struct keying_vault *vault, struct derive_secrets **ret_secrets);
+MUST_USE enum err keying_vault_take(struct keying_vault *vault, struct derive_secrets **ret_secrets);
 void keying_vault_give_back(struct keying_vault *vault, struct derive_secrets *secrets); // wipes; NULL is fine
 
 #endif

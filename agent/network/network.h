@@ -69,8 +69,7 @@ struct network {
 extern const struct keying_actions network_actions;
 // Makes keying anew: at start when the kernel has ESP, and when SAs were lost (their keys must not be used again). What is in the
 // kernel is adopted; peers are keyed with a fresh epoch.
-MUST_USE
-enum err network_start_keying(struct network *network, struct note *note);
+MUST_USE enum err network_start_keying(struct network *network, struct note *note);
 void network_send(struct network *network, struct channel *channel, const Twofold__V1__RoleMessage *message);
 void network_report_sas(struct network *network);
 void network_trouble(struct network *network, const char *event, const char *peer, const struct note *note);
@@ -79,8 +78,7 @@ void network_trouble(struct network *network, const char *event, const char *pee
 
 void network_on_control(struct network *network, const Twofold__V1__RoleMessage *message);
 // Makes the slice the one in force, whole; on failure the old one stays in force.
-MUST_USE
-enum err network_commit(struct network *network, Twofold__V1__Slice *slice, struct note *note);
+MUST_USE enum err network_commit(struct network *network, Twofold__V1__Slice *slice, struct note *note);
 
 // ---- status.c
 

@@ -18,18 +18,15 @@ struct nflog_event {
 
 struct nflog;
 // ERR_UNSUPPORTED with a sentence when the kernel has no NFLOG or another program holds the group.
-MUST_USE
-enum err nflog_open(struct nflog **ret_nflog, struct note *note);
+MUST_USE enum err nflog_open(struct nflog **ret_nflog, struct note *note);
 void nflog_close(struct nflog *nflog); // NULL is fine
 int nflog_fd(const struct nflog *nflog);
 
 // Reads up to 64 datagrams. *ret_lost grows by the times that the kernel ran out of room for us. ERR_IO: the socket is of no more use.
-MUST_USE
-enum err nflog_read(struct nflog *nflog, void (*each)(void *context, const struct nflog_event *event), void *context,
-                    uint64_t *lost);
+MUST_USE enum err nflog_read(struct nflog *nflog, void (*each)(void *context, const struct nflog_event *event),
+                             void *context, uint64_t *lost);
 
 // One NFULNL_MSG_PACKET. ERR_MALFORMED, ERR_NOT_FOUND (not one of our prefixes). Pure.
-MUST_USE
-enum err nflog_parse(const struct nlmsghdr *header, struct nflog_event *ret_event);
+MUST_USE enum err nflog_parse(const struct nlmsghdr *header, struct nflog_event *ret_event);
 
 #endif

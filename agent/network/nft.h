@@ -13,19 +13,15 @@
 #include "proto/base/note.h"
 
 struct nft;
-MUST_USE
-enum err nft_new(struct nft **ret_nft, struct note *note);
+MUST_USE enum err nft_new(struct nft **ret_nft, struct note *note);
 void nft_free(struct nft *nft); // NULL is fine; leaves the kernel as it is
 
 // Would the kernel take the text? Nothing changes. ERR_KERNEL with nftables' first complaint.
-MUST_USE
-enum err nft_check(struct nft *nft, const char *text, struct note *note);
-MUST_USE
-enum err nft_apply(struct nft *nft, const char *text, struct note *note);
+MUST_USE enum err nft_check(struct nft *nft, const char *text, struct note *note);
+MUST_USE enum err nft_apply(struct nft *nft, const char *text, struct note *note);
 
 // Removes our table; fine when there is none.
-MUST_USE
-enum err nft_remove(struct nft *nft, struct note *note);
+MUST_USE enum err nft_remove(struct nft *nft, struct note *note);
 
 enum nft_presence {
     NFT_ABSENT, // no table of ours

@@ -53,7 +53,6 @@ struct nft_input {
 };
 
 // ERR_NOMEM, ERR_LIMIT (text over the limit of `text`), ERR_MALFORMED (an address that slice_check would have refused).
-MUST_USE
-enum err nft_text(const struct nft_input *input, struct buf *text);
+MUST_USE enum err nft_text(const struct nft_input *input, struct buf *text);
 
 #endif

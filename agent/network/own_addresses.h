@@ -11,7 +11,6 @@
 #define OWN_ADDRESSES_MAX 256
 
 // Ascending, without duplicates and without ::1; those beyond the limit are left out.
-MUST_USE
-enum err own_addresses6(struct ip ret_addresses[OWN_ADDRESSES_MAX], size_t *ret_count);
+MUST_USE enum err own_addresses6(struct ip ret_addresses[OWN_ADDRESSES_MAX], size_t *ret_count);
 
 #endif

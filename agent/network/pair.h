@@ -66,15 +66,13 @@ const char *pair_state_name(enum pair_state state);
 bool pair_is_unused(const struct pair *pair);
 
 // Derives everything. `secrets` is the pair's from then on. ERR_CRYPTO, ERR_IDENTITY.
-MUST_USE
-enum err pair_make(const struct derive_key *key, const struct derive_input *input, struct derive_secrets *secrets,
-                   struct pair *ret_pair);
+MUST_USE enum err pair_make(const struct derive_key *key, const struct derive_input *input,
+                            struct derive_secrets *secrets, struct pair *ret_pair);
 
 // The body of a PairMessage.
 void pair_say(const struct pair *pair, enum derive_word word, uint8_t ret_body[PAIR_ACK_BYTES]);
 
 // What the peer said: ERR_CRYPTO when it isn't from one who has the keys.
-MUST_USE
-enum err pair_hear(const struct pair *pair, const struct pair_ack *ack, enum derive_word *ret_word);
+MUST_USE enum err pair_hear(const struct pair *pair, const struct pair_ack *ack, enum derive_word *ret_word);
 
 #endif

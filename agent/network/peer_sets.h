@@ -28,14 +28,11 @@ void peer_sets_init(struct peer_sets *sets, const Twofold__V1__Slice *slice);
 void peer_sets_free(struct peer_sets *sets);
 
 // The number of the set with these hosts (each a peer of the slice), made when it is not there yet. ERR_NOMEM.
-MUST_USE
-enum err peer_sets_add(struct peer_sets *sets, char *const *hosts, size_t count, size_t *ret_index);
+MUST_USE enum err peer_sets_add(struct peer_sets *sets, char *const *hosts, size_t count, size_t *ret_index);
 // The set of the peers whose mark has this bit; `marks` has one byte for each of the slice's peers.
-MUST_USE
-enum err peer_sets_select(struct peer_sets *sets, const uint8_t *marks, uint8_t bit, size_t *ret_index);
+MUST_USE enum err peer_sets_select(struct peer_sets *sets, const uint8_t *marks, uint8_t bit, size_t *ret_index);
 
 // "    set p0v4 { type ipv4_addr; elements = { … }; }" for each that has addresses of the family.
-MUST_USE
-enum err peer_sets_write(const struct peer_sets *sets, struct buf *text);
+MUST_USE enum err peer_sets_write(const struct peer_sets *sets, struct buf *text);
 
 #endif

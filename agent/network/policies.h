@@ -31,9 +31,8 @@ struct policies_input {
 #define POLICIES_MAX 200000
 
 // Sorted by spd_compare_key, no selector twice; free() them. ERR_LIMIT with a sentence, ERR_NOMEM.
-MUST_USE
-enum err policies_make(const struct policies_input *input, struct spd_policy **ret_policies, size_t *ret_count,
-                       struct note *note);
+MUST_USE enum err policies_make(const struct policies_input *input, struct spd_policy **ret_policies, size_t *ret_count,
+                                struct note *note);
 
 // The two policies of a pair.
 struct spd_policy policies_pair_in(const struct address_pair *pair);

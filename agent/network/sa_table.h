@@ -19,8 +19,7 @@ struct sa_table {
 void sa_table_free(struct sa_table *table);
 struct sad_entry *sa_table_find(const struct sa_table *table, const struct ip *destination, uint32_t spi); // NULL: none
 // Adds, or replaces the one that is there. ERR_NOMEM, ERR_LIMIT.
-MUST_USE
-enum err sa_table_put(struct sa_table *table, const struct sad_entry *entry);
+MUST_USE enum err sa_table_put(struct sa_table *table, const struct sad_entry *entry);
 void sa_table_drop(struct sa_table *table, const struct ip *destination, uint32_t spi); // fine when there is none
 
 #endif

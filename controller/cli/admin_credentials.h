@@ -26,8 +26,8 @@ struct admin_credentials {
 bool admin_credentials_found(const struct args *args, char ret_folder[PATH_MAX]);
 
 // Each failure names the file, why and what to do. An expired certificate is refused here, where the remedy is known.
-MUST_USE
-enum err admin_credentials_load(const struct args *args, struct admin_credentials *ret_credentials, struct note *note);
+MUST_USE enum err admin_credentials_load(const struct args *args, struct admin_credentials *ret_credentials,
+                                         struct note *note);
 void admin_credentials_free(struct admin_credentials *credentials);
 
 #endif

@@ -60,17 +60,15 @@ extern const struct command *const commands[];        // ends with NULL
 extern const struct command_option command_options[]; // those that every command has
 
 // ERR_USAGE with a note that says what is wrong. `argv` has no program name.
-MUST_USE
-enum err args_parse(int argc, char *const *argv, struct args *ret_args, struct note *note);
+MUST_USE enum err args_parse(int argc, char *const *argv, struct args *ret_args, struct note *note);
 
 // The value of the last one given, or `otherwise`.
 const char *args_value(const struct args *args, const char *option, const char *otherwise);
 bool args_flag(const struct args *args, const char *option);
 
 // A whole number from `min` to `max`; a note when it is none.
-MUST_USE
-enum err args_number(const struct args *args, const char *option, uint64_t otherwise, uint64_t min, uint64_t max,
-                     uint64_t *ret_number, struct note *note);
+MUST_USE enum err args_number(const struct args *args, const char *option, uint64_t otherwise, uint64_t min,
+                              uint64_t max, uint64_t *ret_number, struct note *note);
 
 // Help of one command, of a group or of all.
 void args_help(const struct args *args, FILE *out);

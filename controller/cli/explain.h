@@ -8,8 +8,7 @@
 #include "proto/base/note.h"
 
 // "443", "443/tcp" or "53/udp". ERR_USAGE.
-MUST_USE
-enum err explain_parse_port(const char *text, Twofold__V1__Protocol *ret_protocol, uint32_t *ret_port,
-                            struct note *note);
+MUST_USE enum err explain_parse_port(const char *text, Twofold__V1__Protocol *ret_protocol, uint32_t *ret_port,
+                                     struct note *note);
 
 #endif

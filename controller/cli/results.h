@@ -11,7 +11,6 @@ enum exit_code results_print(Twofold__V1__HostResult *const *results, size_t cou
 bool results_are_good(Twofold__V1__HostResult *const *results, size_t count);
 
 // --wait SECONDS, as milliseconds.
-MUST_USE
-enum err results_wait(const struct args *args, uint32_t *ret_wait_ms, struct note *note);
+MUST_USE enum err results_wait(const struct args *args, uint32_t *ret_wait_ms, struct note *note);
 
 #endif

@@ -31,22 +31,15 @@ static inline const uint8_t *buf_bytes(const struct buf *buf)
 }
 
 // ERR_LIMIT past the bound, ERR_NOMEM.
-MUST_USE
-enum err buf_append(struct buf *buf, const void *bytes, size_t len);
-MUST_USE
-enum err buf_append_u8(struct buf *buf, uint8_t value);
-MUST_USE
-enum err buf_append_u16(struct buf *buf, uint16_t value); // network order
-MUST_USE
-enum err buf_append_u32(struct buf *buf, uint32_t value);
-MUST_USE
-enum err buf_append_u64(struct buf *buf, uint64_t value);
-MUST_USE
-enum err buf_append_text(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+MUST_USE enum err buf_append(struct buf *buf, const void *bytes, size_t len);
+MUST_USE enum err buf_append_u8(struct buf *buf, uint8_t value);
+MUST_USE enum err buf_append_u16(struct buf *buf, uint16_t value); // network order
+MUST_USE enum err buf_append_u32(struct buf *buf, uint32_t value);
+MUST_USE enum err buf_append_u64(struct buf *buf, uint64_t value);
+MUST_USE enum err buf_append_text(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // Room for `len` more bytes at the end, to be written and then confirmed with buf_commit.
-MUST_USE
-enum err buf_reserve(struct buf *buf, size_t len, uint8_t **ret_room);
+MUST_USE enum err buf_reserve(struct buf *buf, size_t len, uint8_t **ret_room);
 void buf_commit(struct buf *buf, size_t len);
 
 // Drops the first `len` bytes.
@@ -62,15 +55,10 @@ struct cursor {
 };
 
 // ERR_MALFORMED when too few bytes are left; the cursor then stays.
-MUST_USE
-enum err cursor_u8(struct cursor *cursor, uint8_t *ret_value);
-MUST_USE
-enum err cursor_u16(struct cursor *cursor, uint16_t *ret_value);
-MUST_USE
-enum err cursor_u32(struct cursor *cursor, uint32_t *ret_value);
-MUST_USE
-enum err cursor_u64(struct cursor *cursor, uint64_t *ret_value);
-MUST_USE
-enum err cursor_bytes(struct cursor *cursor, size_t len, const uint8_t **ret_bytes);
+MUST_USE enum err cursor_u8(struct cursor *cursor, uint8_t *ret_value);
+MUST_USE enum err cursor_u16(struct cursor *cursor, uint16_t *ret_value);
+MUST_USE enum err cursor_u32(struct cursor *cursor, uint32_t *ret_value);
+MUST_USE enum err cursor_u64(struct cursor *cursor, uint64_t *ret_value);
+MUST_USE enum err cursor_bytes(struct cursor *cursor, size_t len, const uint8_t **ret_bytes);
 
 #endif

@@ -15,8 +15,7 @@ void digest_sha384(const void *bytes, size_t len, uint8_t ret_digest[DIGEST_BYTE
 
 // A piecewise hash in which each piece goes in with its length before it (64 bit, network order): no two lists of pieces collide.
 struct digest_pieces;
-MUST_USE
-enum err digest_pieces_new(struct digest_pieces **ret_pieces);
+MUST_USE enum err digest_pieces_new(struct digest_pieces **ret_pieces);
 void digest_pieces_add(struct digest_pieces *pieces, const void *bytes, size_t len);
 void digest_pieces_finish(struct digest_pieces *pieces, uint8_t ret_digest[DIGEST_BYTES]); // and frees
 

@@ -15,8 +15,7 @@ void secret_wipe(void *bytes, size_t len);
 bool secret_equal(const void *a, const void *b, size_t len);
 
 // Locked, excluded from core dumps and from children (mlock, MADV_DONTDUMP, MADV_WIPEONFORK); zero. secret_free wipes and unmaps.
-MUST_USE
-enum err secret_alloc(size_t len, void **ret_bytes);
+MUST_USE enum err secret_alloc(size_t len, void **ret_bytes);
 void secret_free(void *bytes, size_t len);
 
 // From the kernel's generator; blocks only before it is seeded, aborts if it does not answer.

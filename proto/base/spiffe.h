@@ -26,8 +26,7 @@ struct spiffe_id {
 };
 
 // Exactly these path forms: no query, fragment, port, empty part, dot part or percent sign. ERR_MALFORMED.
-MUST_USE
-enum err spiffe_parse(const char *text, struct spiffe_id *ret_id);
+MUST_USE enum err spiffe_parse(const char *text, struct spiffe_id *ret_id);
 void spiffe_format(const struct spiffe_id *id, char ret_text[SPIFFE_TEXT_BYTES]);
 
 // [a-z0-9]([-a-z0-9.]*[a-z0-9])?, 1..63 bytes: DNS-like, for hosts, segments, rules, namespaces and accounts.

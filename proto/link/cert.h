@@ -47,49 +47,39 @@ struct cert_facts {
 
 // Parses one certificate, whole, and checks nothing but its form: exactly one URI SAN that is a SPIFFE ID (a CA may have none), no
 // trailing bytes. A DNS SAN is never taken for an identity. ERR_MALFORMED, ERR_IDENTITY.
-MUST_USE
-enum err cert_parse(const uint8_t *der, size_t len, struct cert_facts *ret_facts, struct note *note);
+MUST_USE enum err cert_parse(const uint8_t *der, size_t len, struct cert_facts *ret_facts, struct note *note);
 
 // A root, self-signed. `common_name` e.g. "Twofold network CA example.org". DER; free() it.
-MUST_USE
-enum err cert_issue_root(const struct key *key, const char *common_name, uint64_t not_before, uint64_t not_after,
-                         uint8_t **ret_der, size_t *ret_len);
+MUST_USE enum err cert_issue_root(const struct key *key, const char *common_name, uint64_t not_before,
+                                  uint64_t not_after, uint8_t **ret_der, size_t *ret_len);
 
 // Checks a PKCS#10 request, with its proof of possession and key type (P-384), and gives its key as uncompressed point.
 // ERR_MALFORMED, ERR_CRYPTO (bad signature), ERR_INVALID (other key type).
-MUST_USE
-enum err cert_request_check(const uint8_t *der, size_t len, uint8_t ret_point[97], struct note *note);
+MUST_USE enum err cert_request_check(const uint8_t *der, size_t len, uint8_t ret_point[97], struct note *note);
 
 // A leaf for the key in a request, with the facts' id, slot, addresses, labels, names and validity (serial and hashes are ignored and
 // made here). Checks the request as above. `ca_der` is the issuer's certificate. DER; free() it.
-MUST_USE
-enum err cert_issue(const struct key *ca_key, const uint8_t *ca_der, size_t ca_len, const uint8_t *request,
-                    size_t request_len, const struct cert_facts *facts, uint8_t **ret_der, size_t *ret_len,
-                    struct note *note);
+MUST_USE enum err cert_issue(const struct key *ca_key, const uint8_t *ca_der, size_t ca_len, const uint8_t *request,
+                             size_t request_len, const struct cert_facts *facts, uint8_t **ret_der, size_t *ret_len,
+                             struct note *note);
 
 // A set of trusted roots.
 struct trust;
-MUST_USE
-enum err trust_new(struct trust **ret_trust);
+MUST_USE enum err trust_new(struct trust **ret_trust);
 void trust_free(struct trust *trust);
-MUST_USE
-enum err trust_add(struct trust *trust, const uint8_t *root_der, size_t len, struct note *note);
+MUST_USE enum err trust_add(struct trust *trust, const uint8_t *root_der, size_t len, struct note *note);
 
 // Signature and chain to a root, validity at `now` (unix seconds), not a CA, both EKUs; then the facts. ERR_IDENTITY, ERR_EXPIRED,
 // ERR_MALFORMED.
-MUST_USE
-enum err trust_verify(const struct trust *trust, const uint8_t *leaf_der, size_t len, uint64_t now,
-                      struct cert_facts *ret_facts, struct note *note);
+MUST_USE enum err trust_verify(const struct trust *trust, const uint8_t *leaf_der, size_t len, uint64_t now,
+                               struct cert_facts *ret_facts, struct note *note);
 
 // ECDSA P-384 with SHA-384 by an uncompressed public point. High s is refused. ERR_CRYPTO.
-MUST_USE
-enum err cert_verify_signature(const uint8_t point[97], const void *bytes, size_t len,
-                               const uint8_t signature[KEY_SIGNATURE_BYTES]);
+MUST_USE enum err cert_verify_signature(const uint8_t point[97], const void *bytes, size_t len,
+                                        const uint8_t signature[KEY_SIGNATURE_BYTES]);
 
 // PEM with one or more certificates to DER and back. `index` counts from 0; ERR_NOT_FOUND past the last one. free() results.
-MUST_USE
-enum err cert_pem_to_der(const uint8_t *pem, size_t len, size_t index, uint8_t **ret_der, size_t *ret_len);
-MUST_USE
-enum err cert_der_to_pem(const uint8_t *der, size_t len, char **ret_pem);
+MUST_USE enum err cert_pem_to_der(const uint8_t *pem, size_t len, size_t index, uint8_t **ret_der, size_t *ret_len);
+MUST_USE enum err cert_der_to_pem(const uint8_t *der, size_t len, char **ret_pem);
 
 #endif

@@ -6,9 +6,8 @@
 #include "proto/link/channel.h"
 
 // A channel whose pipe is not connected yet and which has no owner. `on_free` (may be NULL) when it is freed.
-MUST_USE
-enum err channel_new(uv_loop_t *loop, size_t frame_bytes_max, void (*on_free)(void *context), void *context,
-                     struct channel **ret_channel);
+MUST_USE enum err channel_new(uv_loop_t *loop, size_t frame_bytes_max, void (*on_free)(void *context), void *context,
+                              struct channel **ret_channel);
 uv_pipe_t *channel_pipe(struct channel *channel);
 void channel_discard(struct channel *channel); // nobody has seen it
 

@@ -35,21 +35,18 @@ struct conn_events {
 
 // Connects, then handshakes; both within `timeout_ms`. `local` (may be NULL) is the source address to bind.
 // TCP_NODELAY is set; TCP_USER_TIMEOUT 20 s.
-MUST_USE
-enum err conn_connect(uv_loop_t *loop, const struct ip_endpoint *remote, const struct ip *local,
-                      struct tls_context *context, uint64_t timeout_ms, const struct conn_events *events, void *owner,
-                      struct conn **ret_conn);
+MUST_USE enum err conn_connect(uv_loop_t *loop, const struct ip_endpoint *remote, const struct ip *local,
+                               struct tls_context *context, uint64_t timeout_ms, const struct conn_events *events,
+                               void *owner, struct conn **ret_conn);
 
 // Accepts from a listening stream inside its connection callback.
-MUST_USE
-enum err conn_accept(uv_stream_t *listener, struct tls_context *context, uint64_t timeout_ms,
-                     const struct conn_events *events, void *owner, struct conn **ret_conn);
+MUST_USE enum err conn_accept(uv_stream_t *listener, struct tls_context *context, uint64_t timeout_ms,
+                              const struct conn_events *events, void *owner, struct conn **ret_conn);
 
 // Seals and queues; goes to the socket at the end of the loop turn, coalesced. ERR_LIMIT past CONN_QUEUE_BYTES_MAX, ERR_CLOSED.
 #define CONN_QUEUE_BYTES_MAX (4u << 20)
 #define CONN_QUEUE_BYTES_LOW (256u << 10)
-MUST_USE
-enum err conn_write(struct conn *conn, const uint8_t *bytes, size_t len);
+MUST_USE enum err conn_write(struct conn *conn, const uint8_t *bytes, size_t len);
 size_t conn_queued_bytes(const struct conn *conn);
 // on_flush comes once at the end of this turn.
 void conn_schedule(struct conn *conn);

@@ -50,11 +50,9 @@ struct grpc_call_events {
 };
 
 // Queues one message; memory is bounded by the channel: ERR_LIMIT when more than 32 MiB wait.
-MUST_USE
-enum err grpc_call_send(struct grpc_call *call, const void *bytes, size_t len);
+MUST_USE enum err grpc_call_send(struct grpc_call *call, const void *bytes, size_t len);
 // Client: no more messages from here.
-MUST_USE
-enum err grpc_call_half_close(struct grpc_call *call);
+MUST_USE enum err grpc_call_half_close(struct grpc_call *call);
 // Either end: gives up; on_done follows with GRPC_CANCELLED.
 void grpc_call_cancel(struct grpc_call *call);
 void *grpc_call_owner(const struct grpc_call *call);
@@ -70,17 +68,16 @@ struct grpc_channel_events {
     void (*on_gone)(void *owner, struct grpc_channel *channel, enum err err, const struct note *note);
 };
 
-MUST_USE
-enum err grpc_connect(uv_loop_t *loop, const struct ip_endpoint *remote, const struct ip *local,
-                      struct tls_context *context, uint64_t timeout_ms, const struct grpc_channel_events *events,
-                      void *owner, struct grpc_channel **ret_channel);
+MUST_USE enum err grpc_connect(uv_loop_t *loop, const struct ip_endpoint *remote, const struct ip *local,
+                               struct tls_context *context, uint64_t timeout_ms,
+                               const struct grpc_channel_events *events, void *owner,
+                               struct grpc_channel **ret_channel);
 void grpc_channel_close(struct grpc_channel *channel);
 struct conn *grpc_channel_conn(struct grpc_channel *channel);
 
 // `path`: "/twofold.v1.Admin/ListHosts". `deadline_ms` 0: none.
-MUST_USE
-enum err grpc_call_start(struct grpc_channel *channel, const char *path, uint64_t deadline_ms,
-                         const struct grpc_call_events *events, void *owner, struct grpc_call **ret_call);
+MUST_USE enum err grpc_call_start(struct grpc_channel *channel, const char *path, uint64_t deadline_ms,
+                                  const struct grpc_call_events *events, void *owner, struct grpc_call **ret_call);
 
 // ---- server
 
@@ -96,10 +93,10 @@ struct grpc_server_events {
 
 // Listens on each address; at most `max_connections` at once, of them an eighth (at least 8) by clients without a certificate, for 30 s
 // each; and of 1024 half-open ones (then the oldest goes) 64 by one source. `context` is held.
-MUST_USE
-enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, size_t count,
-                         struct tls_context *context, size_t max_connections, const struct grpc_server_events *events,
-                         void *owner, struct grpc_server **ret_server, struct note *note);
+MUST_USE enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, size_t count,
+                                  struct tls_context *context, size_t max_connections,
+                                  const struct grpc_server_events *events, void *owner, struct grpc_server **ret_server,
+                                  struct note *note);
 void grpc_server_set_context(struct grpc_server *server, struct tls_context *context); // for new connections
 // Where it listens (port 0 was asked for in tests).
 struct ip_endpoint grpc_server_address(const struct grpc_server *server, size_t index);

@@ -37,8 +37,7 @@ struct grpc_call {
     uv_timer_t deadline;
 };
 
-MUST_USE
-enum err grpc_call_new(bool is_server, size_t message_bytes_max, struct grpc_call **ret_call);
+MUST_USE enum err grpc_call_new(bool is_server, size_t message_bytes_max, struct grpc_call **ret_call);
 void grpc_call_free(struct grpc_call *call);
 
 // The stream's events, as h2 gives them.

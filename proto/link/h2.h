@@ -71,34 +71,28 @@ struct h2_settings {
 
 // The session owns its conn from the call on. Client: connects. Both: limits against abuse (resets, PING, SETTINGS, CONTINUATION,
 // header bytes, empty frames, errors) are built in; a peer that breaks one gets GOAWAY(ENHANCE_YOUR_CALM).
-MUST_USE
-enum err h2_connect(uv_loop_t *loop, const struct ip_endpoint *remote, const struct ip *local,
-                    struct tls_context *context, uint64_t timeout_ms, const struct h2_settings *settings,
-                    const struct h2_events *events, void *session_owner, struct h2_session **ret_session);
-MUST_USE
-enum err h2_accept(uv_stream_t *listener, struct tls_context *context, uint64_t timeout_ms,
-                   const struct h2_settings *settings, const struct h2_events *events, void *session_owner,
-                   struct h2_session **ret_session);
+MUST_USE enum err h2_connect(uv_loop_t *loop, const struct ip_endpoint *remote, const struct ip *local,
+                             struct tls_context *context, uint64_t timeout_ms, const struct h2_settings *settings,
+                             const struct h2_events *events, void *session_owner, struct h2_session **ret_session);
+MUST_USE enum err h2_accept(uv_stream_t *listener, struct tls_context *context, uint64_t timeout_ms,
+                            const struct h2_settings *settings, const struct h2_events *events, void *session_owner,
+                            struct h2_session **ret_session);
 struct conn *h2_conn(struct h2_session *session);
 void *h2_session_owner(const struct h2_session *session);
 void h2_session_set_owner(struct h2_session *session, void *owner);
 
 // Client: opens a stream. With `end` there is no body. ERR_LIMIT: the peer's stream limit is reached; ERR_CLOSED after GOAWAY.
-MUST_USE
-enum err h2_open(struct h2_session *session, const struct h2_header *headers, size_t count, bool end, void *owner,
-                 struct h2_stream **ret_stream);
+MUST_USE enum err h2_open(struct h2_session *session, const struct h2_header *headers, size_t count, bool end,
+                          void *owner, struct h2_stream **ret_stream);
 // Server: the response's headers. With `end` there is no body.
-MUST_USE
-enum err h2_respond(struct h2_stream *stream, const struct h2_header *headers, size_t count, bool end);
+MUST_USE enum err h2_respond(struct h2_stream *stream, const struct h2_header *headers, size_t count, bool end);
 
 // Queues a copy of up to all bytes and says how many were taken; fewer: wait for on_writable.
-MUST_USE
-enum err h2_send(struct h2_stream *stream, const uint8_t *bytes, size_t len, size_t *ret_taken);
+MUST_USE enum err h2_send(struct h2_stream *stream, const uint8_t *bytes, size_t len, size_t *ret_taken);
 // Room left in the queue now.
 size_t h2_send_room(const struct h2_stream *stream);
 // Ends our half behind what is queued, with trailers if there are any.
-MUST_USE
-enum err h2_send_end(struct h2_stream *stream, const struct h2_header *trailers, size_t count);
+MUST_USE enum err h2_send_end(struct h2_stream *stream, const struct h2_header *trailers, size_t count);
 // Server: once our end is sent, gives up the peer's half if it is still open (RST_STREAM with NO_ERROR; RFC 9113, 8.1). Not for tunnels.
 void h2_end_early(struct h2_stream *stream);
 // RST_STREAM; on_gone follows, at the earliest at the end of the turn.

@@ -128,10 +128,9 @@ struct h2_session {
     uv_timer_t timer;
 };
 
-MUST_USE
-enum err h2_engine_init(struct h2_session *session, bool is_server, const struct h2_settings *settings,
-                        const struct h2_events *events, void *owner, const struct h2_transport *transport,
-                        void *context);
+MUST_USE enum err h2_engine_init(struct h2_session *session, bool is_server, const struct h2_settings *settings,
+                                 const struct h2_events *events, void *owner, const struct h2_transport *transport,
+                                 void *context);
 void h2_engine_free(struct h2_session *session); // all streams go with H2_LOST
 void h2_engine_open(struct h2_session *session, uint64_t now_ms);
 void h2_engine_receive(struct h2_session *session, const uint8_t *bytes, size_t len, uint64_t now_ms);
@@ -160,7 +159,6 @@ void h2_stream_call_writable(struct h2_session *session);
 void h2_chunks_free(struct h2_session *session);
 
 // h2_session.c: one DATA frame, header and payload in a row
-MUST_USE
-enum err h2_engine_write_frame(struct h2_session *session, const uint8_t *bytes, size_t len);
+MUST_USE enum err h2_engine_write_frame(struct h2_session *session, const uint8_t *bytes, size_t len);
 
 #endif

@@ -39,20 +39,17 @@ struct tls_config {
 
 // Immutable; counted, so that a new one can replace it while sessions live on.
 struct tls_context;
-MUST_USE
-enum err tls_context_new(const struct tls_config *config, struct tls_context **ret_context, struct note *note);
+MUST_USE enum err tls_context_new(const struct tls_config *config, struct tls_context **ret_context, struct note *note);
 struct tls_context *tls_context_hold(struct tls_context *context);
 void tls_context_drop(struct tls_context *context);
 
 struct tls_session;
-MUST_USE
-enum err tls_session_new(struct tls_context *context, struct tls_session **ret_session); // holds the context
+MUST_USE enum err tls_session_new(struct tls_context *context, struct tls_session **ret_session); // holds the context
 void tls_session_free(struct tls_session *session);
 
 // Ciphertext from the network goes in; what it makes available is read with tls_read. Bounded: ERR_AGAIN when more than 256 KiB
 // is waiting to be read: read first.
-MUST_USE
-enum err tls_feed(struct tls_session *session, const uint8_t *bytes, size_t len);
+MUST_USE enum err tls_feed(struct tls_session *session, const uint8_t *bytes, size_t len);
 
 // The same without a copy: lends `bytes` until tls_reclaim, which keeps what is left of them as tls_feed would. For callers that read
 // until ERR_AGAIN in between.
@@ -61,19 +58,15 @@ MUST_USE enum err tls_reclaim(struct tls_session *session);
 
 // Goes on with the handshake: ERR_OK when it is complete and the peer's certificate is verified (chain, validity, EKU, form of the
 // SPIFFE ID), ERR_AGAIN when it waits for bytes, otherwise failed for good; the note says why in words for people.
-MUST_USE
-enum err tls_handshake(struct tls_session *session, struct note *note);
+MUST_USE enum err tls_handshake(struct tls_session *session, struct note *note);
 
 // Plaintext: ERR_OK with *ret_len > 0, ERR_AGAIN, ERR_CLOSED on close_notify; anything else is for good, and tls_failure says why.
-MUST_USE
-enum err tls_read(struct tls_session *session, uint8_t *room, size_t room_len, size_t *ret_len);
+MUST_USE enum err tls_read(struct tls_session *session, uint8_t *room, size_t room_len, size_t *ret_len);
 void tls_failure(const struct tls_session *session, struct note *note);
 
 // Seals all of `bytes` into records of at most 16,384 bytes.
-MUST_USE
-enum err tls_write(struct tls_session *session, const uint8_t *bytes, size_t len);
-MUST_USE
-enum err tls_close_notify(struct tls_session *session);
+MUST_USE enum err tls_write(struct tls_session *session, const uint8_t *bytes, size_t len);
+MUST_USE enum err tls_close_notify(struct tls_session *session);
 
 // Ciphertext for the network; the caller consumes what it took.
 struct buf *tls_output(struct tls_session *session);

@@ -22,8 +22,7 @@ struct turn_work {
     bool queued;
 };
 
-MUST_USE
-enum err turn_hold(uv_loop_t *loop, struct turn **ret_turn);
+MUST_USE enum err turn_hold(uv_loop_t *loop, struct turn **ret_turn);
 void turn_drop(struct turn *turn);
 
 // Runs once before the loop waits for events again. What is queued while work runs comes in the next turn, which then waits for nothing.

@@ -7,14 +7,12 @@
 #include "proto/base/ip.h"
 
 // "192.0.2.1:80" or "[2001:db8::1]:80"; a host name gives ERR_UNSUPPORTED, anything else ERR_MALFORMED.
-MUST_USE
-enum err authority_parse(const char *text, struct ip_endpoint *ret_endpoint);
+MUST_USE enum err authority_parse(const char *text, struct ip_endpoint *ret_endpoint);
 
 #define FORWARDED_TEXT_BYTES 128
 // for="192.0.2.1:40000" and back; other parameters are skipped. Only the first element counts, the one nearest to the client.
 // ERR_NOT_FOUND without `for`, ERR_UNSUPPORTED for an obfuscated or unknown node or one without a port, ERR_MALFORMED.
 void forwarded_format(const struct ip_endpoint *source, char ret_text[FORWARDED_TEXT_BYTES]);
-MUST_USE
-enum err forwarded_parse(const char *text, struct ip_endpoint *ret_source);
+MUST_USE enum err forwarded_parse(const char *text, struct ip_endpoint *ret_source);
 
 #endif

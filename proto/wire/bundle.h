@@ -33,10 +33,8 @@ struct bundle {
 
 // One encoding only: decode(encode(x)) = x and encode(decode(b)) = b. ERR_MALFORMED, ERR_UNSUPPORTED (another version or suite);
 // encoding also ERR_LIMIT (the room is too small) and ERR_NOMEM.
-MUST_USE
-enum err bundle_decode(const uint8_t *blob, size_t len, struct bundle *ret_bundle);
-MUST_USE
-enum err bundle_encode(const struct bundle *bundle, uint8_t *room, size_t room_len, size_t *ret_len);
+MUST_USE enum err bundle_decode(const uint8_t *blob, size_t len, struct bundle *ret_bundle);
+MUST_USE enum err bundle_encode(const struct bundle *bundle, uint8_t *room, size_t room_len, size_t *ret_len);
 
 // "Twofold-ack-v1\0" with both epochs and the MAC: the body of a PairMessage.
 struct pair_ack {
@@ -45,8 +43,7 @@ struct pair_ack {
     uint8_t mac[DIGEST_BYTES];
 };
 #define PAIR_ACK_BYTES 79
-MUST_USE
-enum err pair_ack_decode(const uint8_t *bytes, size_t len, struct pair_ack *ret_ack);
+MUST_USE enum err pair_ack_decode(const uint8_t *bytes, size_t len, struct pair_ack *ret_ack);
 void pair_ack_encode(const struct pair_ack *ack, uint8_t ret_bytes[PAIR_ACK_BYTES]);
 
 #endif

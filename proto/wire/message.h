@@ -18,21 +18,17 @@
 // message_free. Stricter than protobuf where no encoder of ours or of another language differs: text is UTF-8 without control
 // characters but line feed and tab (no zero byte either), a field that is not repeated comes once, of a oneof one member. Fields that the type
 // does not know are kept. ERR_MALFORMED, ERR_LIMIT, ERR_NOMEM.
-MUST_USE
-enum err message_decode(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,
-                        ProtobufCMessage **ret_message);
+MUST_USE enum err message_decode(const ProtobufCMessageDescriptor *type, const void *bytes, size_t len,
+                                 ProtobufCMessage **ret_message);
 void message_free(void *message); // NULL is fine
 
 // free() the bytes.
-MUST_USE
-enum err message_encode(const ProtobufCMessage *message, uint8_t **ret_bytes, size_t *ret_len);
+MUST_USE enum err message_encode(const ProtobufCMessage *message, uint8_t **ret_bytes, size_t *ret_len);
 
 // A deep copy, to be freed with message_free.
-MUST_USE
-enum err message_copy(const ProtobufCMessage *message, ProtobufCMessage **ret_copy);
+MUST_USE enum err message_copy(const ProtobufCMessage *message, ProtobufCMessage **ret_copy);
 
 // Whether the type knows every field of the message and of those inside it. ERR_UNSUPPORTED; the note names the field.
-MUST_USE
-enum err message_check_known(const ProtobufCMessage *message, struct note *note);
+MUST_USE enum err message_check_known(const ProtobufCMessage *message, struct note *note);
 
 #endif

@@ -10,7 +10,6 @@
 #include "proto/base/err.h"
 
 // What message_decode says of form, text, repetition and nesting. ERR_MALFORMED, ERR_LIMIT.
-MUST_USE
-enum err message_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len);
+MUST_USE enum err message_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len);
 
 #endif

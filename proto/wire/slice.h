@@ -30,25 +30,21 @@ void slice_sort(Twofold__V1__Slice *slice);
 // Everything a receiver must know before it acts: limits, canonical order, names, ranges, references (each rule's peer is a peer, no
 // peer is this host or revoked, no slot or address belongs to two peers, each rule needs a layer), and that no field is unknown to
 // this version at any depth. ERR_MALFORMED, ERR_LIMIT, ERR_UNSUPPORTED (an unknown field); the note names the element.
-MUST_USE
-enum err slice_check(const Twofold__V1__Slice *slice, struct note *note);
+MUST_USE enum err slice_check(const Twofold__V1__Slice *slice, struct note *note);
 
 // SHA-384 of the canonical encoding.
-MUST_USE
-enum err slice_digest(const Twofold__V1__Slice *slice, uint8_t ret_digest[DIGEST_BYTES]);
+MUST_USE enum err slice_digest(const Twofold__V1__Slice *slice, uint8_t ret_digest[DIGEST_BYTES]);
 
 // The delta that turns `from` (NULL: nothing) into `to`, both canonical. Free with message_free.
-MUST_USE
-enum err slice_diff(const Twofold__V1__Slice *from, const Twofold__V1__Slice *to, uint64_t nonce,
-                    Twofold__V1__SliceDelta **ret_delta);
+MUST_USE enum err slice_diff(const Twofold__V1__Slice *from, const Twofold__V1__Slice *to, uint64_t nonce,
+                             Twofold__V1__SliceDelta **ret_delta);
 
 // Applies a delta to `from` (NULL: nothing), checks the outcome with slice_check and its digest with the delta's, and gives a new slice;
 // `from` is untouched. ERR_STALE when the delta's base is not `from`; ERR_MALFORMED when something does not fit, be it only that it
 // removes what is not there; ERR_UNSUPPORTED when a field of the delta is unknown; and what slice_check says. Whether the generation
 // may be taken is the caller's to decide.
-MUST_USE
-enum err slice_patch(const Twofold__V1__Slice *from, const Twofold__V1__SliceDelta *delta,
-                     Twofold__V1__Slice **ret_slice, struct note *note);
+MUST_USE enum err slice_patch(const Twofold__V1__Slice *from, const Twofold__V1__SliceDelta *delta,
+                              Twofold__V1__Slice **ret_slice, struct note *note);
 
 const Twofold__V1__Peer *slice_peer(const Twofold__V1__Slice *slice, const char *host); // NULL: none
 

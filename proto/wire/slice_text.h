@@ -14,7 +14,6 @@
 #include "slice.pb-c.h"
 
 // Appends the text. ERR_MALFORMED when an address, a direction or a protocol is none; ERR_LIMIT and ERR_NOMEM by the buffer.
-MUST_USE
-enum err slice_text(const Twofold__V1__Slice *slice, struct buf *buf);
+MUST_USE enum err slice_text(const Twofold__V1__Slice *slice, struct buf *buf);
 
 #endif

@@ -23,10 +23,8 @@ struct token {
 };
 
 // White space around the text is allowed. ERR_MALFORMED.
-MUST_USE
-enum err token_decode(const char *text, struct token *ret_token);
+MUST_USE enum err token_decode(const char *text, struct token *ret_token);
 // ERR_INVALID: the name or the trust domain is none.
-MUST_USE
-enum err token_encode(const struct token *token, char ret_text[TOKEN_TEXT_BYTES]);
+MUST_USE enum err token_encode(const struct token *token, char ret_text[TOKEN_TEXT_BYTES]);
 
 #endif

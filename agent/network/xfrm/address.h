@@ -19,8 +19,7 @@ static inline xfrm_address_t address_to_xfrm(const struct ip *ip)
 }
 
 // ERR_UNSUPPORTED for other families. An IPv4-mapped address stays what the kernel says it is.
-MUST_USE
-static inline enum err address_from_xfrm(const xfrm_address_t *address, uint16_t family, struct ip *ret_ip)
+MUST_USE static inline enum err address_from_xfrm(const xfrm_address_t *address, uint16_t family, struct ip *ret_ip)
 {
     if (family != AF_INET && family != AF_INET6)
         return ERR_UNSUPPORTED;

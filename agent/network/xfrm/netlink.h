@@ -48,39 +48,35 @@ struct netlink_answer {
 struct netlink;
 
 // `family` e.g. NETLINK_XFRM. `groups`: a mask of multicast groups (event sockets; non-blocking then), 0: requests. ERR_IO, ERR_UNSUPPORTED.
-MUST_USE
-enum err netlink_open(int family, uint32_t groups, struct netlink **ret_netlink, struct note *note);
+MUST_USE enum err netlink_open(int family, uint32_t groups, struct netlink **ret_netlink, struct note *note);
 void netlink_close(struct netlink *netlink); // NULL is fine
 int netlink_fd(const struct netlink *netlink);
 uint32_t netlink_port(const struct netlink *netlink);
 
 // Sends up to NETLINK_BATCH_MAX requests in one system call and collects every answer; sequence numbers and NLM_F_ACK are set here.
 // ERR_OK: each has an answer, good or bad. ERR_AGAIN: some answers were lost (ENOBUFS): dump and compare. ERR_IO.
-MUST_USE
-enum err netlink_transact(struct netlink *netlink, struct netlink_message *messages, size_t count,
-                          struct netlink_answer *answers);
+MUST_USE enum err netlink_transact(struct netlink *netlink, struct netlink_message *messages, size_t count,
+                                   struct netlink_answer *answers);
 
 // One request and its acknowledgement; the note gets `what`, the error and the kernel's words.
-MUST_USE
-enum err netlink_do(struct netlink *netlink, struct netlink_message *message, const char *what, struct note *note);
+MUST_USE enum err netlink_do(struct netlink *netlink, struct netlink_message *message, const char *what,
+                             struct note *note);
 
 // One request that is answered by one message, which `each` gets.
-MUST_USE
-enum err netlink_get(struct netlink *netlink, struct netlink_message *message,
-                     enum err (*each)(void *context, const struct nlmsghdr *header), void *context, struct note *note);
+MUST_USE enum err netlink_get(struct netlink *netlink, struct netlink_message *message,
+                              enum err (*each)(void *context, const struct nlmsghdr *header), void *context,
+                              struct note *note);
 
 // A dump. ERR_AGAIN when it was interrupted or overran: what `each` saw is then incomplete. An error of `each` ends it.
-MUST_USE
-enum err netlink_dump(struct netlink *netlink, struct netlink_message *message,
-                      enum err (*each)(void *context, const struct nlmsghdr *header), void *context, struct note *note);
+MUST_USE enum err netlink_dump(struct netlink *netlink, struct netlink_message *message,
+                               enum err (*each)(void *context, const struct nlmsghdr *header), void *context,
+                               struct note *note);
 
 // Event socket: reads all that waits. *ret_foreign: an event that `own_port` did not cause, or some were lost.
-MUST_USE
-enum err netlink_drain(struct netlink *netlink, uint32_t own_port, bool *ret_foreign);
+MUST_USE enum err netlink_drain(struct netlink *netlink, uint32_t own_port, bool *ret_foreign);
 
 // Reads an NLMSG_ERROR message with its extended acknowledgement, strictly inside its length. ERR_MALFORMED. Pure.
-MUST_USE
-enum err netlink_read_ack(const struct nlmsghdr *header, struct netlink_answer *ret_answer);
+MUST_USE enum err netlink_read_ack(const struct nlmsghdr *header, struct netlink_answer *ret_answer);
 
 // How an errno of the kernel reads as an error: EEXIST, ESRCH and ENOENT, ENOSYS and kin have their own. Pure.
 enum err netlink_err(int error);

@@ -30,9 +30,8 @@ struct plan {
 };
 
 // Both lists may be in any order; ERR_INVALID when one selector is wanted twice. ERR_NOMEM. Free with plan_free.
-MUST_USE
-enum err plan_make(const struct spd_policy *wanted, size_t wanted_count, const struct spd_policy *have,
-                   size_t have_count, struct plan *ret_plan);
+MUST_USE enum err plan_make(const struct spd_policy *wanted, size_t wanted_count, const struct spd_policy *have,
+                            size_t have_count, struct plan *ret_plan);
 void plan_free(struct plan *plan);
 
 // The step that takes a done one back.

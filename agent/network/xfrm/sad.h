@@ -44,23 +44,20 @@ struct sad_entry {
 void sad_probe(struct netlink *netlink, struct sad_support *ret_support);
 
 // ERR_EXISTS when destination and SPI are taken; ERR_UNSUPPORTED, ERR_KERNEL with the kernel's words.
-MUST_USE
-enum err sad_add(struct netlink *netlink, const struct sad_support *support, const struct sa *sa, struct note *note);
+MUST_USE enum err sad_add(struct netlink *netlink, const struct sad_support *support, const struct sa *sa,
+                          struct note *note);
 
 // ERR_NOT_FOUND when there is none.
-MUST_USE
-enum err sad_remove(struct netlink *netlink, const struct ip *destination, uint32_t spi, struct note *note);
-MUST_USE
-enum err sad_get(struct netlink *netlink, const struct ip *destination, uint32_t spi, struct sad_entry *ret_entry,
-                 struct note *note);
+MUST_USE enum err sad_remove(struct netlink *netlink, const struct ip *destination, uint32_t spi, struct note *note);
+MUST_USE enum err sad_get(struct netlink *netlink, const struct ip *destination, uint32_t spi,
+                          struct sad_entry *ret_entry, struct note *note);
 
 // Our own SAs (reqid range): a growing list, free() it. ERR_AGAIN: interrupted, ask again.
-MUST_USE
-enum err sad_dump(struct netlink *netlink, struct sad_entry **ret_entries, size_t *ret_count, struct note *note);
+MUST_USE enum err sad_dump(struct netlink *netlink, struct sad_entry **ret_entries, size_t *ret_count,
+                           struct note *note);
 
 // Reads one XFRM_MSG_NEWSA. *ret_own: an ESP transport SA in the own reqid range; only then the entry is filled. ERR_MALFORMED. Pure.
-MUST_USE
-enum err sad_parse(const struct nlmsghdr *header, struct sad_entry *ret_entry, bool *ret_own);
+MUST_USE enum err sad_parse(const struct nlmsghdr *header, struct sad_entry *ret_entry, bool *ret_own);
 
 // Writes the request that installs an SA. Holds the key: wipe it. Pure.
 void sad_encode(struct netlink_message *message, const struct sad_support *support, const struct sa *sa);

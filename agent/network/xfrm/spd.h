@@ -72,14 +72,13 @@ void spd_encode_remove(struct netlink_message *message, const struct spd_policy 
 
 // Reads one XFRM_MSG_NEWPOLICY. *ret_own: ours, by reqid (with a template) or priority (without); only then the policy is filled.
 // ERR_MALFORMED. Pure.
-MUST_USE
-enum err spd_parse(const struct nlmsghdr *header, struct spd_policy *ret_policy, bool *ret_own);
+MUST_USE enum err spd_parse(const struct nlmsghdr *header, struct spd_policy *ret_policy, bool *ret_own);
 
 // Is the policy that the kernel holds under this direction and selector ours? False when there is none.
 bool spd_is_own(struct netlink *netlink, const struct spd_policy *policy);
 
 // All of ours; free() them. ERR_AGAIN: interrupted, ask again.
-MUST_USE
-enum err spd_dump(struct netlink *netlink, struct spd_policy **ret_policies, size_t *ret_count, struct note *note);
+MUST_USE enum err spd_dump(struct netlink *netlink, struct spd_policy **ret_policies, size_t *ret_count,
+                           struct note *note);
 
 #endif

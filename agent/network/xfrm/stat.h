@@ -55,10 +55,8 @@ const char *xfrm_stat_text(enum xfrm_stat_name name); // "InNoStates"
 const char *xfrm_stat_meaning(enum xfrm_stat_name name);
 
 // Lines "XfrmInNoStates <blank> 12"; unknown names are skipped. ERR_MALFORMED.
-MUST_USE
-enum err xfrm_stat_parse(const char *text, struct xfrm_stat *ret_stat);
+MUST_USE enum err xfrm_stat_parse(const char *text, struct xfrm_stat *ret_stat);
 // ERR_UNSUPPORTED when the kernel keeps no such counters.
-MUST_USE
-enum err xfrm_stat_read(struct xfrm_stat *ret_stat);
+MUST_USE enum err xfrm_stat_read(struct xfrm_stat *ret_stat);
 
 #endif
