@@ -148,27 +148,28 @@ static void on_controller(struct network *network, const Twofold__V1__Controller
 
 // ---- keys
 
-// Hostile: what a peer sent through the controller. Refusals are counted by keying and logged here.
+// What a peer sent through the controller: hostile. Keying counts what it refuses. Stale is what honest peers send too, when both rotate at
+// once or the controller repeats itself.
+static void log_refusal(const char *event, const char *peer, enum err err, const struct note *note)
+{
+    if (err != ERR_OK)
+        log_event(err == ERR_STALE ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, event, LOG_STR("peer", peer),
+                  LOG_STR("error", err_name(err)), LOG_STR("cause", note->text));
+}
+
 static void on_bundle(struct network *network, const Twofold__V1__Bundle *bundle)
 {
     struct note note = {0};
-    if (network->keying == NULL)
-        return;
-    enum err err = keying_on_bundle(network->keying, bundle, &note);
-    if (err != ERR_OK)
-        log_event(LOG_LEVEL_WARNING, "bundle.refused", LOG_STR("peer", bundle->host), LOG_STR("error", err_name(err)),
-                  LOG_STR("cause", note.text));
+    if (network->keying != NULL)
+        log_refusal("bundle.refused", bundle->host, keying_on_bundle(network->keying, bundle, &note), &note);
 }
 
 static void on_pair(struct network *network, const Twofold__V1__PairMessage *pair)
 {
     struct note note = {0};
-    if (network->keying == NULL)
-        return;
-    enum err err = keying_on_pair(network->keying, pair->from, pair->body.data, pair->body.len, &note);
-    if (err != ERR_OK)
-        log_event(LOG_LEVEL_WARNING, "pair.refused", LOG_STR("peer", pair->from), LOG_STR("error", err_name(err)),
-                  LOG_STR("cause", note.text));
+    if (network->keying != NULL)
+        log_refusal("pair.refused", pair->from,
+                    keying_on_pair(network->keying, pair->from, pair->body.data, pair->body.len, &note), &note);
 }
 
 static void on_renewal_start(struct network *network)

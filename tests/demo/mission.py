@@ -259,7 +259,7 @@ class Mission:
     def rekeys(self, name):
         status = self.fleet.local(name, "status", check=False)
         counters = self.roles(status)["network"]["counters"] if status else []
-        return next((int(c["value"]) for c in counters if c["name"] == "rekeys_done"), 0)
+        return next((int(c["value"]) for c in counters if c["name"] == "keying.rekeys_done"), 0)
 
     @staticmethod
     def roles(status):
