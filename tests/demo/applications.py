@@ -115,7 +115,7 @@ http {{
         topology.wait_until("nginx answers", lambda: self.get(self.web, f"http://{self.web.ipv4}/page.html").startswith(PAGE), 30, 0.2)
 
     def start_iperf(self):
-        self.db.start("iperf3", "-s", "-B", self.db.ipv4, stdout=subprocess.DEVNULL)
+        self.db.start("iperf3", "-s", "-B", self.db.ipv4, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @staticmethod
     def get(host, url, seconds=30):

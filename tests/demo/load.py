@@ -78,12 +78,15 @@ def udp_receive(address, port):
 def tcp_send(address, port, per_second):
     out = socket.create_connection((address, port), timeout=30)
     sent = 0
-    for _ in tick(per_second):
-        out.sendall(struct.pack("!Q", sent) + bytes(1016))
-        sent += 1
-    out.shutdown(socket.SHUT_WR)
-    out.settimeout(30)
-    return {"sent": sent, "confirmed": struct.unpack("!Q", receive_whole(out, 8))[0]}
+    try:
+        for _ in tick(per_second):
+            out.sendall(struct.pack("!Q", sent) + bytes(1016))
+            sent += 1
+        out.shutdown(socket.SHUT_WR)
+        out.settimeout(30)
+        return {"sent": sent, "confirmed": struct.unpack("!Q", receive_whole(out, 8))[0]}
+    except OSError as error:
+        return {"sent": sent, "ended_by": str(error)}
 
 
 def tcp_receive(address, port):

@@ -293,7 +293,7 @@ class Mission:
     def outage(self):
         web, api, db = map(self.host, ("web", "api", "db"))
         load = self.start_load()
-        stream = web.start("curl", "-sSN", f"http://{web.ipv4}/stream", stdout=open(self.scratch / "stream.txt", "w"))
+        stream = web.start("curl", "-sN", f"http://{web.ipv4}/stream", stdout=open(self.scratch / "stream.txt", "w"))
         time.sleep(2)
         self.fleet.stop_controller(signal.SIGKILL)
         gone = time.monotonic()
@@ -321,6 +321,7 @@ class Mission:
                    "ports opened", opened=opened)
         self.claim("agent-adopts", "after its restart the SAs are adopted", len(sending) >= 2 and sending <= adopted,
                    len(sending & adopted), f"of {len(sending)} sending SAs adopted")
+        say("the TCP flow to db ended with its agent, the UDP flow and the flow between web and api went on")
         say(f"db serves flows again {back:.0f} s into the controller's absence")
         while time.monotonic() < gone + OUTAGE_SECONDS:
             visits.append(self.applications.visit())
@@ -364,7 +365,7 @@ class Mission:
 
     def revoke(self):
         web, api, db = map(self.host, ("web", "api", "db"))
-        stream = web.start("curl", "-sSN", f"http://{api.ipv4}:8080/stream", stdout=subprocess.PIPE)
+        stream = web.start("curl", "-sN", f"http://{api.ipv4}:8080/stream", stdout=subprocess.PIPE)
         time.sleep(2)
         live = stream.poll() is None
         ended = {}

@@ -18,7 +18,7 @@ class Fleet:
     def __init__(self, topo, folder, controller="controller", trust_domain="example.org", binaries=None):
         self.topology = topo
         self.folder = pathlib.Path(folder)
-        self.bin = pathlib.Path(binaries or os.environ.get("TWOFOLD_BIN", TOP / "build/bin"))
+        self.bin = pathlib.Path(binaries or os.environ.get("TWOFOLD_BIN") or TOP / "build/bin")
         self.controller_host = topo[controller]
         self.endpoint = f"{self.controller_host.ipv4}:7443"
         self.state = self.folder / "controller"
