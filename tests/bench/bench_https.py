@@ -57,7 +57,7 @@ class Nginx:
               " proxy_ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384;"
         self.start(self.client, folder, "client", tls + clients)
         rules = "".join(f"ip daddr {self.server.ipv4} tcp dport {port} redirect to :{16000 + n}\n" for n, port in enumerate((BULK, ECHO)))
-        self.client.run("nft", "-f", "-", input=f"table ip capture {{ chain output {{ type nat hook output priority -100;\n{rules} }} }}")
+        self.client.run("nft", "-f", "-", input=f"table ip capture {{ chain output {{ type nat hook output priority -100;\n{rules}}}\n}}\n")
 
     @staticmethod
     def start(host, folder, name, body):
@@ -70,7 +70,7 @@ class Nginx:
 
 
 def applications(host):
-    host.start("iperf3", "-s", "-B", host.ipv4, stdout=subprocess.DEVNULL)
+    host.start("iperf3", "-s", "-B", host.ipv4, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     host.start("/usr/bin/python3", HERE / "exchange.py", "serve", host.ipv4, str(ECHO))
 
 
