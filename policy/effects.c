@@ -118,7 +118,7 @@ static bool ports_meet(const struct policy_ports *a, const struct policy_ports *
     return false;
 }
 
-// A failsafe comes before the rules: where both cover a flow, it leaves or arrives outside the layers that the rule needs.
+// A rule comes before a failsafe (agent/network/nft_text.c): between its hosts the flow needs the rule's layers, and no longer works while they are down.
 static void overlaps(const struct effects *effects, const struct view_rule *rule)
 {
     const struct policy *policy = effects->view->policy;
@@ -129,8 +129,9 @@ static void overlaps(const struct effects *effects, const struct view_rule *rule
         if (meet(effects->view, effects->pinholes[i], out ? rule->to : rule->from) &&
             ports_meet(&rule->rule->ports, &pinhole->ports, port))
             notes_add(effects->notes, rule->rule->place.line, rule->rule->place.column,
-                      "Rule '%s' and failsafe '%s' both cover %s %s hosts of the rule: failsafe comes first and passes "
-                      "outside the layers. Narrow its 'cidrs' or take the port out of the rule.",
+                      "Rule '%s' and failsafe '%s' both cover %s %s hosts of the rule: between those the rule decides, "
+                      "and the "
+                      "flow needs its layers. The failsafe serves all others.",
                       rule->rule->name, pinhole->name, port, out ? "to" : "from");
     }
 }

@@ -70,8 +70,8 @@ void explain_name(struct explanation *explanation, const char *name, struct plac
     explanation->column = place.column;
 }
 
-// A failsafe that covers the same flow comes first at the host where it works: there the flow is outside the layers that the rule needs.
-static void warn_of_failsafe(const struct question *question, struct explanation *explanation)
+// A failsafe that covers the same flow does not let it pass outside the rule's layers.
+static void mention_failsafe(const struct question *question, struct explanation *explanation)
 {
     size_t used = strlen(explanation->reason);
     const struct policy_pinhole *pinhole = explain_pinhole(question, TWOFOLD__V1__DIRECTION__DIRECTION_OUT);
@@ -79,9 +79,7 @@ static void warn_of_failsafe(const struct question *question, struct explanation
         pinhole = explain_pinhole(question, TWOFOLD__V1__DIRECTION__DIRECTION_IN);
     if (pinhole)
         snprintf(explanation->reason + used, sizeof(explanation->reason) - used,
-                 " But failsafe '%s' covers it too, outside these layers: narrow its 'cidrs' so that they leave these "
-                 "hosts out.",
-                 pinhole->name);
+                 " Failsafe '%s' covers it too, but between these hosts the rule decides.", pinhole->name);
 }
 
 void explain_allow(const struct question *question, const struct policy_rule *rule, struct explanation *explanation)
@@ -93,7 +91,7 @@ void explain_allow(const struct question *question, const struct policy_rule *ru
     snprintf(explanation->reason, sizeof(explanation->reason), "Rule '%s' (line %u) lets %s open %s to %s inside %s.",
              rule->name, rule->place.line, question->source.name, question->port_text, question->destination.name,
              phrase_layers(rule));
-    warn_of_failsafe(question, explanation);
+    mention_failsafe(question, explanation);
 }
 
 // A segment that has the host, to be named in advice; NULL: it is in none.

@@ -260,22 +260,20 @@ static void put_prefix_statement(struct writer *writer, const Twofold__V1__Pinho
 }
 
 // In the direction in which the pinhole opens, and for its answers.
-static void put_pinholes(struct writer *writer, bool out, const char *verdict, bool answers)
+static void put_pinholes(struct writer *writer, bool out)
 {
     const Twofold__V1__Slice *slice = writer->input->slice;
     for (size_t i = 0; i < slice->n_pinholes; i++) {
         const Twofold__V1__Pinhole *pinhole = slice->pinholes[i];
         bool opens = (pinhole->direction == OUT) == out;
-        if (!opens && !answers)
-            continue;
         for (int p = 0; p < 2; p++) {
             Twofold__V1__Protocol protocol = p == 0 ? TCP : UDP;
             char ports[PORTS_TEXT_BYTES];
             char rest[PORTS_TEXT_BYTES + 128];
             if (!format_ports(pinhole->ports, pinhole->n_ports, protocol, ports, sizeof(ports)))
                 continue;
-            snprintf(rest, sizeof(rest), "%s %s { %s } %s%s", protocol_name(protocol), opens ? "dport" : "sport", ports,
-                     opens ? "" : ANSWER, verdict);
+            snprintf(rest, sizeof(rest), "%s %s { %s } %saccept", protocol_name(protocol), opens ? "dport" : "sport",
+                     ports, opens ? "" : ANSWER);
             put_prefix_statement(writer, pinhole, false, out ? "daddr" : "saddr", rest);
             put_prefix_statement(writer, pinhole, true, out ? "daddr" : "saddr", rest);
         }
@@ -304,7 +302,7 @@ static void put_tunnels(struct writer *writer, bool out)
 }
 
 // Ports of rules: those that need IPsec alone pass by an SA, those that need https are refused here (only the tunnel carries them), and
-// stand before weaker rules with the same ports.
+// stand before weaker rules with the same ports. What a rule covers is decided here: no pinhole behind takes it outside its layers.
 static void put_rules(struct writer *writer, bool out)
 {
     const char *side = out ? "daddr" : "saddr";
@@ -326,6 +324,9 @@ static void put_rules(struct writer *writer, bool out)
                 put_for_set(writer, writer->rules[i].set, side, "%s %s { %s } %s%saccept comment \"%s\"",
                             protocol_name(protocol), opens ? "dport" : "sport", ports, opens ? "" : ANSWER,
                             out ? LEAVES_BY_SA : CAME_BY_SA, rule->name);
+            if (!rule->https && opens)
+                put_for_set(writer, writer->rules[i].set, side, "%s dport { %s } %s comment \"%s\"",
+                            protocol_name(protocol), ports, refuse, rule->name);
         }
     }
 }
@@ -341,7 +342,6 @@ static void put_capture(struct writer *writer)
         "        fib daddr type local accept\n",
         (unsigned)writer->input->https_uid);
     put_controller(writer, true);
-    put_pinholes(writer, true, "accept", false);
     for (size_t i = 0; i < writer->rule_count; i++) {
         const Twofold__V1__Rule *rule = writer->rules[i].rule;
         char ports[PORTS_TEXT_BYTES];
@@ -377,9 +377,9 @@ static void put_input(struct writer *writer)
         put_for_set(writer, writer->ipsec, "saddr", "meta l4proto esp accept");
     put_controller(writer, false);
     if (writer->input->slice != NULL) {
-        put_pinholes(writer, false, "accept", true);
         put_tunnels(writer, false);
         put_rules(writer, false);
+        put_pinholes(writer, false);
     } else {
         put(writer, "        udp sport 67 udp dport 68 accept comment \"DHCP\"\n"
                     "        ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept comment \"DHCPv6\"\n");
@@ -405,9 +405,9 @@ static void put_output(struct writer *writer)
         put_for_set(writer, writer->ipsec, "daddr", "meta l4proto esp accept");
     put_controller(writer, true);
     if (writer->input->slice != NULL) {
-        put_pinholes(writer, true, "accept", true);
         put_tunnels(writer, true);
         put_rules(writer, true);
+        put_pinholes(writer, true);
     } else {
         put(writer, "        udp sport 68 udp dport 67 accept comment \"DHCP\"\n"
                     "        udp sport 546 udp dport 547 accept comment \"DHCPv6\"\n");

@@ -306,7 +306,7 @@ static void add_controller(struct list *list, const struct ip_endpoint *controll
 {
     struct ip_prefix remote = single(&controller->ip);
     struct ports port = {controller->port, MASK_ALL};
-    add_both(list, SPD_PRIORITY_PINHOLE, &remote, IPPROTO_TCP, port, ports_any);
+    add_both(list, SPD_PRIORITY_CONTROLLER, &remote, IPPROTO_TCP, port, ports_any);
 }
 
 // ---- the whole

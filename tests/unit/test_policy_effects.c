@@ -59,13 +59,11 @@ Test(policy_effects, a_failsafe_that_covers_a_rule)
                     "  - {name: resolver, direction: out, ports: [udp/53], cidrs: [192.0.2.31]}\n");
     cr_assert_eq(policy_effects(policy, &policy_inventory, &notes), ERR_OK);
     has(&notes, 4,
-        "Rule 'ssh' and failsafe 'admin' both cover tcp/22 from hosts of the rule: failsafe comes first and passes "
-        "outside the layers. "
-        "Narrow its 'cidrs' or take the port out of the rule.");
+        "Rule 'ssh' and failsafe 'admin' both cover tcp/22 from hosts of the rule: between those the rule decides, "
+        "and the flow needs its layers. The failsafe serves all others.");
     has(&notes, 5,
-        "Rule 'dns' and failsafe 'resolver' both cover udp/53 to hosts of the rule: failsafe comes first and passes "
-        "outside the layers. "
-        "Narrow its 'cidrs' or take the port out of the rule.");
+        "Rule 'dns' and failsafe 'resolver' both cover udp/53 to hosts of the rule: between those the rule decides, "
+        "and the flow needs its layers. The failsafe serves all others.");
     for (size_t i = 0; i < notes.count; i++)
         cr_assert_null(strstr(notes.items[i].text, "admin-lan"));
     policy_free(policy);
@@ -102,6 +100,28 @@ Test(policy_changes, rule_by_rule)
         "Rule 'fresh' begins: from soon, web1, web2 to db1, db2, soon and 2 more, tcp/2 inside ipsec and https.");
     has(&notes, 5, "Rule 'gone' ends: from soon, web1, web2 to db1, db2, tcp/2 inside ipsec and https.");
     has(&notes, 4, "Rule 'wider' changes to: from db1, db2, soon and 2 more to db1, db2, tcp/3-4 inside https.");
+    policy_free(old);
+    policy_free(new);
+}
+
+// What lets an administrator in, or DNS out, must not end unseen.
+Test(policy_changes, failsafe_by_failsafe)
+{
+    struct notes notes = {0};
+    struct policy *old = policy_good("version: 1\n");
+    struct policy *new =
+        policy_good("version: 1\n"
+                    "failsafe:\n"
+                    "  - {name: ssh, direction: in, ports: [tcp/22], cidrs: [192.0.2.0/24, 198.51.100.7]}\n"
+                    "  - {name: ntp, direction: out, ports: [udp/123]}\n");
+    cr_assert_eq(policy_changes(old, new, &policy_inventory, &notes), ERR_OK);
+    cr_assert_eq(notes.count, 3);
+    has(&notes, 0, "Failsafe 'dns' ends: tcp/53, udp/53, out to any address, outside both layers.");
+    has(&notes, 3, "Failsafe 'ssh' changes to: tcp/22, in from 192.0.2.0/24, 198.51.100.7/32, outside both layers.");
+    has(&notes, 4, "Failsafe 'ntp' begins: udp/123, out to any address, outside both layers.");
+    notes = (struct notes){0};
+    cr_assert_eq(policy_changes(new, new, &policy_inventory, &notes), ERR_OK);
+    cr_assert_eq(notes.count, 0);
     policy_free(old);
     policy_free(new);
 }

@@ -23,12 +23,13 @@ enum spd_action {
 // Lower numbers win. A policy without a template is ours when its priority lies in this range.
 enum spd_priority {
     SPD_PRIORITY_FIRST = 0x54000000,
-    SPD_PRIORITY_LINK = 0x54000100,    // neighbour discovery, own addresses
-    SPD_PRIORITY_PINHOLE = 0x54000200, // failsafe pinholes and the controller
-    SPD_PRIORITY_PAIR = 0x54000300,    // pairs of addresses with SAs
-    SPD_PRIORITY_TUNNEL = 0x54000400,  // tunnels of rules that need https only
-    SPD_PRIORITY_ERROR = 0x54000500,   // ICMP errors of routers
-    SPD_PRIORITY_FLOOR = 0x54000f00,   // everything else
+    SPD_PRIORITY_LINK = 0x54000100,       // neighbour discovery, own addresses
+    SPD_PRIORITY_CONTROLLER = 0x54000180, // before the pairs: what mends a pair must not depend on it
+    SPD_PRIORITY_PAIR = 0x54000200,       // pairs of addresses with SAs: everything between them goes in ESP
+    SPD_PRIORITY_PINHOLE = 0x54000300,    // failsafe pinholes
+    SPD_PRIORITY_TUNNEL = 0x54000400,     // tunnels of rules that need https only
+    SPD_PRIORITY_ERROR = 0x54000500,      // ICMP errors of routers
+    SPD_PRIORITY_FLOOR = 0x54000f00,      // everything else
     SPD_PRIORITY_LAST = 0x54000fff,
 };
 
