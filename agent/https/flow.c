@@ -261,7 +261,9 @@ void flow_on_gone(struct flow *flow, uint32_t code)
     bool orderly = code == H2_NO_ERROR && flow->state == FLOW_ENDED;
     struct tunnel *tunnel = flow->tunnel;
     detach_stream(flow);
-    if (code == H2_REFUSED_STREAM && flow->state == FLOW_ASKING) {
+    // Not for ever: a peer that ends each tunnel at its first request costs a handshake every time.
+    if (code == H2_REFUSED_STREAM && flow->state == FLOW_ASKING &&
+        flow->put_backs++ < https_limit(flow->https, HTTPS_LIMIT_TUNNELS_LANE)) {
         tunnel->stream_limit = tunnel->flow_count; // it takes no more than these
         flow_move(flow, FLOW_EVENT_PUT_BACK);
         pool_place(flow);
@@ -272,6 +274,11 @@ void flow_on_gone(struct flow *flow, uint32_t code)
         return;
     }
     char reason[FLOW_REASON_BYTES];
+    if (code == H2_REFUSED_STREAM && flow->state == FLOW_ASKING) {
+        snprintf(reason, sizeof(reason), "%s refused to carry it, in %u tunnels", flow->record.peer, flow->put_backs);
+        flow_refuse(flow, reason);
+        return;
+    }
     if (code == H2_CONNECT_ERROR) {
         snprintf(reason, sizeof(reason), "reset by the other side");
     } else {

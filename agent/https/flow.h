@@ -37,6 +37,7 @@ struct flow {
     enum app_half app_half;
     bool is_reading;
     bool is_starved;    // the last read found no room in the stream's queue
+    unsigned put_backs; // times that the peer refused its stream
     bool is_ready;      // in https->ready
     struct queue queue; // for the application
     size_t writing;     // bytes of its front that are in `write`

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <uv.h>
 
+#include "agent/confine_loop.h"
 #include "agent/https/capture.h"
 #include "agent/https/credentials.h"
 #include "agent/https/flow.h"
@@ -222,13 +223,13 @@ int https_run(const struct role_start *start, const struct https_limits *limits)
     signal(SIGPIPE, SIG_IGN);
     tls_library_start();
     raise_descriptor_limit(limits);
-    int status = uv_loop_init(&role.https.loop);
-    if (status != 0) {
-        log_event(LOG_LEVEL_ERROR, "https.start_failed", LOG_STR("cause", uv_strerror(status)));
+    enum err err = confine_loop_init(&role.https.loop, &note);
+    if (err) {
+        log_event(LOG_LEVEL_ERROR, "https.start_failed", LOG_STR("cause", note.text));
         return 1;
     }
     start_loop_handles(&role);
-    enum err err = set_up(&role, &note);
+    err = set_up(&role, &note);
     if (err) {
         log_event(LOG_LEVEL_ERROR, "https.start_failed", LOG_STR("cause", note.text));
         end(&role, 1);

@@ -95,6 +95,9 @@ def echo(connection):
 # ---- processes
 
 def rss_kib(pid):
+    """Resident memory; always 0 under AddressSanitizer, which gives nothing back."""
+    if "libasan" in open(f"/proc/{pid}/maps").read():
+        return 0
     for line in open(f"/proc/{pid}/status"):
         if line.startswith("VmRSS"):
             return int(line.split()[1])
@@ -659,6 +662,10 @@ class Runner:
                         counts[self.one(stage, function, watch)] += 1
             finally:
                 stage.close()
+            for path in sorted((stage.folder / "fleet").glob("*.log")):
+                if report := re.search(r"(runtime error:|ERROR: \w+Sanitizer|Assertion .* failed)(.*\n){1,30}", path.read_text(errors="replace")):
+                    print(f"FAIL {path.name}:\n{report[0]}")
+                    counts["FAIL"] += 1
             if counts["FAIL"] and os.environ.get("KEEP"):
                 shutil.copytree(folder, os.environ["KEEP"], dirs_exist_ok=True, ignore=lambda *_: ["agent.sock"])
         print(f"{self.name}: {counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
@@ -694,3 +701,11 @@ class Runner:
         if stage.flow:
             stage.flow.beat()
             stage.new_flow()
+        if stage.controller_pid():
+            # Agents come back with growing pauses from a controller that was away.
+            wait_until("web and api have good sessions", lambda: sessions_are_good(stage), 3 if before else 45, 0.2)
+
+
+def sessions_are_good(stage):
+    hosts = {h["host"]: h for h in stage.fleet.ask("hosts")["hosts"]}
+    return all(hosts[name]["connected"] and not hosts[name]["problem"] for name in ("web", "api"))
