@@ -17,6 +17,7 @@ enum grpc_server_limit {
     // Clients without a certificate only enrol: they must not take the places of those that have one.
     GRPC_STRANGERS_SHARE = 8, // of all connections
     GRPC_STRANGERS_MIN = 8,
+    GRPC_STRANGERS_SOURCE_MAX = 64, // of one source, so that it cannot keep all others from enrolling
     GRPC_STRANGER_MS = 30000,
     GRPC_SWEEP_MS = 5000,
 };
@@ -158,6 +159,22 @@ static void set_open(struct connection *connection)
     connection->server->half_open_count--;
 }
 
+// One subscriber has a whole /64 to pick addresses from.
+static bool is_same_source(const struct ip *a, const struct ip *b)
+{
+    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len == 16 ? 8 : 4) == 0;
+}
+
+static bool is_stranger_of_crowd(const struct connection *newest)
+{
+    const struct ip *source = &conn_remote(h2_conn(newest->session))->ip;
+    size_t count = 0;
+
+    for (const struct connection *connection = newest->server->connections; connection; connection = connection->next)
+        count += connection->is_stranger && is_same_source(&conn_remote(h2_conn(connection->session))->ip, source);
+    return count > GRPC_STRANGERS_SOURCE_MAX;
+}
+
 static size_t strangers_max(const struct grpc_server *server)
 {
     size_t share = server->max_connections / GRPC_STRANGERS_SHARE;
@@ -174,7 +191,7 @@ static void on_session_open(void *session_owner, struct h2_session *session)
         return;
     connection->is_stranger = true;
     connection->opened_ms = uv_now(server->loop);
-    if (++server->stranger_count > strangers_max(server))
+    if (++server->stranger_count > strangers_max(server) || is_stranger_of_crowd(connection))
         h2_shutdown(session, 0);
 }
 
@@ -254,12 +271,6 @@ static void discard(struct listener *listener)
     }
     if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)tcp) < 0 || uv_tcp_close_reset(tcp, on_discarded) < 0)
         uv_close((uv_handle_t *)tcp, on_discarded);
-}
-
-// One subscriber has a whole /64 to pick addresses from.
-static bool is_same_source(const struct ip *a, const struct ip *b)
-{
-    return a->len == b->len && memcmp(a->bytes, b->bytes, a->len == 16 ? 8 : 4) == 0;
 }
 
 static bool is_source_over_limit(const struct grpc_server *server, const struct ip *source)
@@ -360,6 +371,20 @@ static int listen_on(struct grpc_server *server, struct listener *listener, cons
     return status < 0 ? status : uv_listen((uv_stream_t *)&listener->tcp, GRPC_BACKLOG, on_connection);
 }
 
+static const char *listen_remedy(int status)
+{
+    switch (status) {
+    case UV_EADDRINUSE:
+        return "; end the program that holds the port (`ss -ltnp` names it), or listen elsewhere";
+    case UV_EADDRNOTAVAIL:
+        return "; this machine has no such address (`ip address` lists those it has)";
+    case UV_EACCES:
+        return "; ports below 1024 are for root";
+    default:
+        return "";
+    }
+}
+
 enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, size_t count,
                          struct tls_context *context, size_t max_connections, const struct grpc_server_events *events,
                          void *owner, struct grpc_server **ret_server, struct note *note)
@@ -388,7 +413,8 @@ enum err grpc_server_new(uv_loop_t *loop, const struct ip_endpoint *addresses, s
             char text[IP_ENDPOINT_TEXT_BYTES];
             ip_endpoint_format(&addresses[i], text);
             grpc_server_close(server, NULL);
-            return note_set(note, err_from_errno(-status), "cannot listen on %s: %s", text, uv_strerror(status));
+            return note_set(note, err_from_errno(-status), "cannot listen on %s: %s%s", text, uv_strerror(status),
+                            listen_remedy(status));
         }
     }
     *ret_server = server;

@@ -487,6 +487,25 @@ Test(grpc, too_many_connections_are_turned_away)
     cr_expect_neq(gone_err, ERR_OK);
 }
 
+// 64 of one source; with 1,024 places there is room for 128 strangers in all.
+Test(grpc, strangers_of_one_source_leave_places_to_others)
+{
+    struct grpc_channel *strangers[65];
+
+    grpc_server_close(server, NULL);
+    start_server(1024);
+    for (size_t i = 0; i < 65; i++) {
+        opens = 0;
+        connect_with(stranger_context);
+        strangers[i] = channel;
+    }
+    run_until(&gones, 1); // the last
+    channel = NULL;
+    for (size_t i = 0; i < 64; i++)
+        grpc_channel_close(strangers[i]);
+    run_until(&gones, 65);
+}
+
 Test(grpc, a_stranger_is_reported)
 {
     struct tls_context *own = client_context;
