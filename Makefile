@@ -5,6 +5,9 @@
 
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
+# systemd looks here whatever PREFIX is.
+UNITDIR     ?= /usr/lib/systemd/system
+SYSUSERSDIR ?= /usr/lib/sysusers.d
 CC      ?= cc
 SAN     ?=
 SECONDS ?= 30
@@ -62,8 +65,9 @@ help:
 	@echo 'make test           everything: check, corpora, namespaces, lab, interoperability, sanitizers'
 	@echo 'make bench          every benchmark; make bench-NAME one of them'
 	@echo 'make fuzz           every fuzzer for SECONDS=$(SECONDS) each'
-	@echo 'make install        to DESTDIR= PREFIX=$(PREFIX)'
+	@echo 'make install        programs, manuals, systemd units and users, to DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make deps           only what the build needs'
+	@echo 'make clean          remove build/'
 	@echo 'variables           SAN=address,undefined  SAN=thread  CC=clang  WERROR=1'
 
 deps:
@@ -178,15 +182,17 @@ corpora: $(FUZZERS:%=$(OBJ)/corpus/%)
 
 install: programs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man1 \
-	  $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/lib/systemd/system $(DESTDIR)/usr/lib/sysusers.d
+	  $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/doc/twofold \
+	  $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR)
 	install -m 755 $(BIN)/twofold $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BIN)/twofold-agent $(BIN)/twofold-controller $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 docs/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	for unit in deploy/systemd/*.service; do \
-	  sed 's|@sbindir@|$(PREFIX)/sbin|g' $$unit >$(DESTDIR)/lib/systemd/system/$${unit##*/}; done
-	install -m 644 deploy/systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/twofold.conf
+	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/twofold/
+	install -m 644 deploy/systemd/*.service $(DESTDIR)$(UNITDIR)/
+	sed -i 's|@sbindir@|$(PREFIX)/sbin|g' $(patsubst deploy/systemd/%,$(DESTDIR)$(UNITDIR)/%,$(wildcard deploy/systemd/*.service))
+	install -m 644 deploy/systemd/sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/twofold.conf
 
 clean:
 	rm -rf $(BUILD)

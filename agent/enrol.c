@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -223,7 +224,30 @@ static enum err make_context(const struct enrolment *enrolment, struct tls_conte
     return tls_context_new(&config, ret_context, note);
 }
 
-static enum err call_controller(struct enrolment *enrolment, struct note *note)
+// Where a host is enrolled already, its rules let the control role's user to its controller and nobody else: the socket is
+// made as that user.
+static enum err connect_as(const struct user *user, struct enrolment *enrolment, struct tls_context *context)
+{
+    int own = setfsuid(user->uid);
+    enum err err = grpc_connect(&enrolment->loop, &enrolment->controller, NULL, context, CONNECT_MS, &CHANNEL_EVENTS,
+                                enrolment, &enrolment->channel);
+
+    setfsuid((uid_t)own);
+    return err;
+}
+
+static const char *connect_remedy(enum err err, const char *state)
+{
+    if (err != ERR_UNREACHABLE && err != ERR_TIMEOUT)
+        return "";
+    return folders_is_enrolled(state) ? ": does twofold-controller run there? This host's rules let it reach the "
+                                        "controller that it is enrolled "
+                                        "with and no other one; 'twofold-agent clear' takes them away"
+                                      : ": does twofold-controller run there, and is the way open?";
+}
+
+static enum err call_controller(struct enrolment *enrolment, const struct options *options, const struct user *user,
+                                struct note *note)
 {
     struct tls_context *context;
     char text[IP_ENDPOINT_TEXT_BYTES];
@@ -236,17 +260,15 @@ static enum err call_controller(struct enrolment *enrolment, struct note *note)
         return note_set(note, ERR_NOMEM, "cannot start an event loop");
     }
     ip_endpoint_format(&enrolment->controller, text);
-    err = grpc_connect(&enrolment->loop, &enrolment->controller, NULL, context, CONNECT_MS, &CHANNEL_EVENTS, enrolment,
-                       &enrolment->channel);
+    err = connect_as(user, enrolment, context);
     tls_context_drop(context);
     if (err)
         note_set(note, err, "cannot connect to the controller at %s: %s", text, err_text(err));
     uv_run(&enrolment->loop, UV_RUN_DEFAULT);
     uv_loop_close(&enrolment->loop);
     if (!err && enrolment->err) {
-        *note = enrolment->note;
-        note_prefix(note, "controller %s: ", text);
         err = enrolment->err;
+        note_set(note, err, "controller %s: %s%s", text, enrolment->note.text, connect_remedy(err, options->state));
     }
     return err;
 }
@@ -351,7 +373,7 @@ static enum err enrol(struct enrolment *enrolment, const struct options *options
     enum err err;
 
     if ((err = read_token(options->token_file, &enrolment->token, note)) || (err = make_request(enrolment, note)) ||
-        (err = call_controller(enrolment, note)))
+        (err = call_controller(enrolment, options, &users[ROLE_CONTROL], note)))
         return err;
     err = enrol_check(enrolment->response, &enrolment->token, (const struct key *const *)enrolment->keys,
                       clock_unix_ms(&clock_system) / 1000, note);
@@ -391,7 +413,9 @@ enum err enrol_run(const struct options *options, struct note *note)
         return err;
     signal(SIGPIPE, SIG_IGN);
     tls_library_start();
-    err = enrol(&enrolment, options, users, note);
+    err = folders_reach(options->state, users, note);
+    if (!err)
+        err = enrol(&enrolment, options, users, note);
     if (!err)
         log_event(LOG_LEVEL_INFO, "host.enrolled", LOG_STR("host", enrolment.token.host),
                   LOG_STR("trust_domain", enrolment.token.trust_domain), LOG_STR("state", options->state));

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -192,6 +193,38 @@ bool folders_is_enrolled(const char *state)
            (join(path, sizeof(path), state, STAGED, NULL) == ERR_OK && access(path, F_OK) == 0);
 }
 
+static bool lets_through(const struct stat *folder, const struct user *user)
+{
+    if (folder->st_uid == user->uid)
+        return folder->st_mode & S_IXUSR;
+    return folder->st_mode & (folder->st_gid == user->gid ? S_IXGRP : S_IXOTH);
+}
+
+enum err folders_reach(const char *state, const struct user users[ROLE_COUNT], struct note *note)
+{
+    char path[PATH_MAX];
+    struct stat stat;
+
+    if (!realpath(state, path))
+        return fail(note, "look at the folder", state);
+    for (;;) {
+        if (lstat(path, &stat) < 0)
+            return fail(note, "look at the folder", path);
+        for (enum role role = 0; role < ROLE_COUNT; role++) {
+            if (!lets_through(&stat, &users[role]))
+                return note_set(
+                    note, ERR_INVALID,
+                    "%s (mode %04o) does not let uid %u, the %s role's, through to %s: allow it (chmod o+x), or "
+                    "keep the state elsewhere (--state)",
+                    path, (unsigned)stat.st_mode & 07777, (unsigned)users[role].uid, role_name(role), state);
+        }
+        if (strcmp(path, "/") == 0)
+            return ERR_OK;
+        char *slash = strrchr(path, '/');
+        slash[slash == path] = 0;
+    }
+}
+
 enum err folders_check(const char *state, const struct user users[ROLE_COUNT], struct note *note)
 {
     char path[PATH_MAX];
@@ -202,8 +235,11 @@ enum err folders_check(const char *state, const struct user users[ROLE_COUNT], s
                         "this host is not enrolled (%s holds no certificates): have a join token made with 'twofold "
                         "token create' and run 'twofold-agent enrol'",
                         state);
+    enum err err = folders_reach(state, users, note);
+    if (err)
+        return err;
     for (enum role role = 0; role < ROLE_COUNT; role++) {
-        enum err err = folders_folder(state, role, path, sizeof(path), note);
+        err = folders_folder(state, role, path, sizeof(path), note);
         if (err)
             return err;
         if (lstat(path, &stat) < 0)

@@ -19,7 +19,11 @@ MUST_USE enum err folders_open(const char *state, int *ret_lock_fd, struct note 
 
 bool folders_is_enrolled(const char *state);
 
-// The host is enrolled and each role's folder belongs to its user with mode 0700. ERR_NOT_FOUND, ERR_INVALID, with the remedy.
+// Each role's user can walk to STATE, which is there. ERR_INVALID with the folder that is in the way.
+MUST_USE enum err folders_reach(const char *state, const struct user users[ROLE_COUNT], struct note *note);
+
+// The host is enrolled, and each role can walk to its folder, which belongs to its user with mode 0700. ERR_NOT_FOUND, ERR_INVALID,
+// with the remedy.
 MUST_USE enum err folders_check(const char *state, const struct user users[ROLE_COUNT], struct note *note);
 
 // The role's folder: STATE/<role>. ERR_INVALID when the path is too long.

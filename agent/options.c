@@ -19,7 +19,7 @@ static const struct command_row COMMANDS[] = {
     {"floor", COMMAND_FLOOR, "at boot, before the network is up: deny everything until the agent runs"},
     {"clear", COMMAND_CLEAR, "after decommissioning: remove every kernel object of Twofold"},
     {"version", COMMAND_VERSION, "print the version"},
-    {"help", COMMAND_HELP, "print this"},
+    {"help", COMMAND_HELP, "print this, as --help does"},
 };
 
 struct option_row {
@@ -121,16 +121,30 @@ static enum err fill_presets(const struct command_row *command, struct options *
     return ERR_OK;
 }
 
+// Also behind a command: `twofold-agent run --help`.
+static bool asks_help(int argc, char *const *argv)
+{
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
 enum err options_parse(int argc, char *const *argv, struct options *ret_options, struct note *note)
 {
     struct options options = {0};
 
     if (argc < 2)
-        return note_set(note, ERR_USAGE, "what is to be done? see twofold-agent help");
+        return note_set(note, ERR_USAGE, "a command is missing: enrol, run, floor or clear; see twofold-agent help");
     const struct command_row *command = find_command(argv[1]);
     if (!command)
         return note_set(note, ERR_USAGE, "'%s' is not a command of twofold-agent; see twofold-agent help", argv[1]);
     options.command = command->command;
+    if (asks_help(argc, argv)) {
+        *ret_options = (struct options){.command = COMMAND_HELP};
+        return ERR_OK;
+    }
     enum err err = parse_options(argc, argv, command, &options, note);
     if (!err)
         err = fill_presets(command, &options, note);
@@ -179,4 +193,5 @@ void options_print_help(void)
                    row->preset ? ")" : "", row->required & (1u << COMMANDS[c].command) ? " (required)" : "");
         }
     }
+    printf("\nExit status: 0 done, 1 failed, 2 wrong usage. See twofold-agent(8).\n");
 }

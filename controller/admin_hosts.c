@@ -7,6 +7,7 @@
 #include "admin.pb-c.h"
 #include "controller/admin_wait.h"
 #include "controller/handlers.h"
+#include "controller/sentence.h"
 #include "proto/wire/message.h"
 
 // Hosts' reports beyond this are left out, so that the answer keeps within the size of a message.
@@ -175,6 +176,8 @@ static enum err revoke_host(struct call *call, const Twofold__V1__RevokeHostRequ
         err = store_next_generation(store, ret_generation, note);
     if (err == ERR_OK)
         err = store_host(store, request->host, host, note);
+    if (err == ERR_OK && request->reason[0] != '\0')
+        sentence_set(call->object, sizeof(call->object), "%s: %s", request->host, request->reason);
     if (err == ERR_OK)
         err = call_audit(call, note);
     if (err == ERR_OK)

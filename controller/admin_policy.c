@@ -186,7 +186,8 @@ void handle_apply_policy(struct call *call, const ProtobufCMessage *message)
 static enum err compile_slice(struct call *call, const char *host, Twofold__V1__Slice **ret_slice, struct note *note)
 {
     enum err err = push_compile(call->daemon->fleet, host, ret_slice, note);
-    return err == ERR_NOT_FOUND ? note_set(note, err, "there is no live host %.64s", host) : err;
+    return err == ERR_NOT_FOUND ? note_set(note, err, "there is no live host %.64s: `twofold hosts` lists them", host)
+                                : err;
 }
 
 void handle_show_policy(struct call *call, const ProtobufCMessage *message)
@@ -198,7 +199,9 @@ void handle_show_policy(struct call *call, const ProtobufCMessage *message)
     struct policy_record record = {0};
     Twofold__V1__ShowPolicyResponse response = TWOFOLD__V1__SHOW_POLICY_RESPONSE__INIT;
     if (generation > present) {
-        call_refuse_text(call, ERR_NOT_FOUND, "there is no such generation yet");
+        enum err missing = note_set(&note, ERR_NOT_FOUND, "there is no generation %llu yet: the present one is %llu",
+                                    (unsigned long long)generation, (unsigned long long)present);
+        call_refuse(call, missing, &note);
         return;
     }
     enum err err = store_policy(call->daemon->state.store, generation, &record, &note);

@@ -28,7 +28,22 @@ static const char usage[] =
     "       twofold-controller admin remove NAME --state DIR\n"
     "       twofold-controller admin list --state DIR\n"
     "       twofold-controller --help | --version\n"
-    "See twofold-controller(8).\n";
+    "\n"
+    "  init                  make the state folder: both CAs, the database, the first administrator's credentials\n"
+    "  run                   serve hosts and administrators until SIGTERM\n"
+    "  admin                 make, end and list the credentials of further administrators\n"
+    "\n"
+    "  --state DIR           the controller's state\n"
+    "  --trust-domain D      of all identities, such as example.org; stays\n"
+    "  --listen A[:PORT]     where hosts and administrators reach the controller; up to eight times (port 7443)\n"
+    "  --name NAME           the controller's name in its SPIFFE ID (controller)\n"
+    "  --dns NAME            a DNS name for its certificate; up to four times\n"
+    "  --admin-days N        life of an administrator's certificate, 1 to 3650 (365)\n"
+    "  --out DIR             a new folder for the credentials\n"
+    "  --generation-above N  begin above this generation: once, after a backup was restored\n"
+    "  --verbose             log at level debug too\n"
+    "\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage. See twofold-controller(8).\n";
 
 struct options {
     const char *state;
@@ -153,18 +168,26 @@ static enum err read_options(int argc, char **argv, const struct option *known, 
         if (found == -1)
             break;
         if (found == '?' || found == ':')
-            return note_set(note, ERR_USAGE, "%s: %s; see --help", argv[optind - 1],
-                            found == '?' ? "unknown option" : "needs a value");
+            return note_set(note, ERR_USAGE,
+                            found == '?' ? "%s is not an option of this command; see twofold-controller --help"
+                                         : "%s needs a value; see twofold-controller --help",
+                            argv[optind - 1]);
         enum err err = take_option(options, (enum switch_id)found, optarg, note);
         if (err != ERR_OK)
             return err;
     }
-    return options->state != NULL ? ERR_OK : note_set(note, ERR_USAGE, "--state DIR is missing; see --help");
+    return options->state != NULL
+               ? ERR_OK
+               : note_set(
+                     note, ERR_USAGE,
+                     "--state DIR is missing: the folder of the controller's state; see twofold-controller --help");
 }
 
 static enum err no_more_words(int argc, char **argv, struct note *note)
 {
-    return optind == argc ? ERR_OK : note_set(note, ERR_USAGE, "%s: not expected; see --help", argv[optind]);
+    return optind == argc
+               ? ERR_OK
+               : note_set(note, ERR_USAGE, "'%.64s' is one word too many; see twofold-controller --help", argv[optind]);
 }
 
 // ---- commands
@@ -177,9 +200,12 @@ static int run_init(int argc, char **argv)
     if (err == ERR_OK)
         err = no_more_words(argc, argv, &note);
     if (err == ERR_OK && options.config.trust_domain[0] == '\0')
-        err = note_set(&note, ERR_USAGE, "--trust-domain is missing; see --help");
+        err = note_set(&note, ERR_USAGE,
+                       "--trust-domain DOMAIN is missing, such as example.org; see twofold-controller --help");
     if (err == ERR_OK && options.config.listen_count == 0)
-        err = note_set(&note, ERR_USAGE, "--listen is missing; see --help");
+        err = note_set(&note, ERR_USAGE,
+                       "--listen ADDR[:PORT] is missing: where hosts reach this controller; see "
+                       "twofold-controller --help");
     log_set_level(LOG_LEVEL_WARNING);
     if (err == ERR_OK)
         err = init_state(options.state, &options.config, options.admin_days, &clock_system, &note);
@@ -280,7 +306,8 @@ static int run_admin_create(const struct options *options, const char *name)
     char checked[NAME_MAX_BYTES + 1];
     enum err err = take_name(name, checked, &note);
     if (err == ERR_OK && options->out == NULL)
-        err = note_set(&note, ERR_USAGE, "--out DIR is missing; see --help");
+        err = note_set(&note, ERR_USAGE,
+                       "--out DIR is missing: the folder for the new credentials; see twofold-controller --help");
     if (err == ERR_OK)
         err = init_admin(options->state, checked, options->out, options->admin_days, &clock_system, &note);
     if (err != ERR_OK)
@@ -337,8 +364,24 @@ static int run_admin(int argc, char **argv)
         return run_admin_remove(&options, words[1]);
     if (count == 1 && strcmp(words[0], "list") == 0)
         return run_admin_list(&options);
-    fputs(usage, stderr);
-    return EXIT_USAGE;
+    if (count == 0)
+        err =
+            note_set(&note, ERR_USAGE, "'admin' needs create NAME, remove NAME or list; see twofold-controller --help");
+    else
+        err = note_set(&note, ERR_USAGE,
+                       "'admin %.64s%s' is not create NAME, remove NAME or list; see twofold-controller --help",
+                       words[0], count > 1 ? " ..." : "");
+    return fail(&note, err);
+}
+
+// Also behind a command: `twofold-controller run --help`.
+static bool asks_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    }
+    return false;
 }
 
 int main(int argc, char **argv)
@@ -348,7 +391,7 @@ int main(int argc, char **argv)
         int (*run)(int argc, char **argv);
     } commands[] = {{"init", run_init}, {"run", run_daemon}, {"admin", run_admin}};
 
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+    if (asks_help(argc, argv)) {
         fputs(usage, stdout);
         return EXIT_DONE;
     }
@@ -362,6 +405,9 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
     }
-    fputs(usage, stderr);
-    return EXIT_USAGE;
+    struct note note = {0};
+    enum err err =
+        argc < 2 ? note_set(&note, ERR_USAGE, "a command is missing: init, run or admin; see twofold-controller --help")
+                 : note_set(&note, ERR_USAGE, "there is no command '%.64s'; see twofold-controller --help", argv[1]);
+    return fail(&note, err);
 }

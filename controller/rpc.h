@@ -9,7 +9,7 @@
 #include "proto/link/cert.h"
 #include "proto/link/grpc.h"
 
-#define RPC_OBJECT_BYTES 128
+#define RPC_OBJECT_BYTES 256
 
 struct method;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What one policy changes against another, rule by rule.
+// What one policy changes against another, rule by rule and failsafe by failsafe.
 #include <string.h>
 
 #include "policy/phrase.h"
@@ -58,6 +58,60 @@ static void compare_rules(const struct policy_view *old, const struct policy_vie
     }
 }
 
+// ---- failsafe
+
+static void tell_pinhole(const struct policy_pinhole *pinhole, const char *verb, struct notes *notes)
+{
+    char cidrs[NAMES_BYTES] = "any address", ports[NAMES_BYTES / 2];
+    bool in = pinhole->direction == TWOFOLD__V1__DIRECTION__DIRECTION_IN;
+    if (pinhole->cidrs_given)
+        phrase_cidrs(&pinhole->cidrs, cidrs, sizeof(cidrs));
+    phrase_ports(&pinhole->ports, ports, sizeof(ports));
+    notes_add(notes, pinhole->place.line, pinhole->place.column, "Failsafe '%s' %s: %s, %s %s, outside both layers.",
+              pinhole->name, verb, ports, in ? "in from" : "out to", cidrs);
+}
+
+static bool same_cidrs(const struct policy_cidrs *a, const struct policy_cidrs *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct ip_prefix *x = &a->items[i].prefix, *y = &b->items[i].prefix;
+        if (x->bits != y->bits || ip_compare(&x->ip, &y->ip) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool same_pinhole(const struct policy_pinhole *a, const struct policy_pinhole *b)
+{
+    return a->direction == b->direction && a->cidrs_given == b->cidrs_given && same_cidrs(&a->cidrs, &b->cidrs) &&
+           same_ports(&a->ports, &b->ports);
+}
+
+static const struct policy_pinhole *pinhole_by_name(const struct policy *policy, const char *name)
+{
+    for (size_t i = 0; i < policy->pinhole_count; i++) {
+        if (strcmp(policy->pinholes[i].name, name) == 0)
+            return &policy->pinholes[i];
+    }
+    return NULL;
+}
+
+// They are few: a list of 64 at most.
+static void compare_pinholes(const struct policy *old, const struct policy *new, struct notes *notes)
+{
+    for (size_t i = 0; i < old->pinhole_count; i++) {
+        if (!pinhole_by_name(new, old->pinholes[i].name))
+            tell_pinhole(&old->pinholes[i], "ends", notes);
+    }
+    for (size_t i = 0; i < new->pinhole_count; i++) {
+        const struct policy_pinhole *before = pinhole_by_name(old, new->pinholes[i].name);
+        if (!before || !same_pinhole(before, &new->pinholes[i]))
+            tell_pinhole(&new->pinholes[i], before ? "changes to" : "begins", notes);
+    }
+}
+
 enum err policy_changes(const struct policy *old, const struct policy *new, const struct inventory *inventory,
                         struct notes *notes)
 {
@@ -65,8 +119,10 @@ enum err policy_changes(const struct policy *old, const struct policy *new, cons
     enum err err = policy_view_new(old, inventory, &old_view, NULL);
     if (!err)
         err = policy_view_new(new, inventory, &new_view, NULL);
-    if (!err)
+    if (!err) {
         compare_rules(old_view, new_view, notes);
+        compare_pinholes(old, new, notes);
+    }
     policy_view_free(old_view);
     policy_view_free(new_view);
     return err;

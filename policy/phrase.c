@@ -46,6 +46,17 @@ void phrase_ports(const struct policy_ports *ports, char *text, size_t room)
     }
 }
 
+void phrase_cidrs(const struct policy_cidrs *cidrs, char *text, size_t room)
+{
+    struct list list = {.text = text, .room = room};
+    char prefix[IP_PREFIX_TEXT_BYTES];
+    text[0] = 0;
+    for (size_t i = 0; i < cidrs->count; i++) {
+        ip_prefix_format(&cidrs->items[i].prefix, prefix);
+        add(&list, prefix);
+    }
+}
+
 void phrase_names(const struct policy_names *names, char *text, size_t room)
 {
     struct list list = {.text = text, .room = room};

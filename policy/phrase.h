@@ -14,6 +14,9 @@ const char *phrase_layers(const struct policy_rule *rule);
 // "tcp/80, udp/53"
 void phrase_ports(const struct policy_ports *ports, char *text, size_t room);
 
+// "192.0.2.0/24, 2001:db8::/64"
+void phrase_cidrs(const struct policy_cidrs *cidrs, char *text, size_t room);
+
 // "web, api"
 void phrase_names(const struct policy_names *names, char *text, size_t room);
 

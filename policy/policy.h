@@ -112,7 +112,8 @@ MUST_USE enum err policy_explain(const struct policy *policy, const struct inven
 // Findings that are no errors: a segment without hosts, a rule that can never match, hosts in no segment. As sentences.
 MUST_USE enum err policy_effects(const struct policy *policy, const struct inventory *inventory, struct notes *notes);
 
-// What `new` changes against `old` for the hosts of the inventory, rule by rule, as sentences. Positions are in the text that the rule is in.
+// What `new` changes against `old` for the hosts of the inventory, rule by rule and failsafe by failsafe, as sentences. Positions
+// are in the text that the rule is in.
 MUST_USE enum err policy_changes(const struct policy *old, const struct policy *new, const struct inventory *inventory,
                                  struct notes *notes);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/confine_loop.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 
@@ -220,7 +221,9 @@ static enum err set_up(struct control *control, struct note *note)
     enum err err = load(control, note);
     if (err)
         return err;
-    if (uv_loop_init(&control->loop) < 0 || (err = make_parts(control)) || (err = make_handles(control)))
+    if ((err = confine_loop_init(&control->loop, note)))
+        return err;
+    if ((err = make_parts(control)) || (err = make_handles(control)))
         return note_set(note, ERR_NOMEM, "the control role cannot start: out of memory or descriptors");
     if ((err = make_links(control, note)) || (err = role_confine(ROLE_CONTROL, note)))
         return err;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/confine_loop.h"
 #include "agent/network/network.h"
 #include "proto/base/log.h"
 #include "proto/link/cert.h"
@@ -293,10 +294,13 @@ static int serve(struct network *network)
 {
     uv_loop_t loop;
     struct note note = {0};
-    if (uv_loop_init(&loop) != 0)
+    enum err err = confine_loop_init(&loop, &note);
+    if (err) {
+        log_event(LOG_LEVEL_ERROR, "role.failed", LOG_STR("cause", note.text));
         return 1;
+    }
     network->loop = &loop;
-    enum err err = start_loop(network, &note);
+    err = start_loop(network, &note);
     if (err == ERR_OK)
         err = role_confine(ROLE_NETWORK, &note);
     if (err == ERR_OK) {

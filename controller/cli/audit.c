@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // audit: who did what, and whether the record is whole.
+#include <string.h>
+
 #include "admin.pb-c.h"
 #include "controller/cli/call.h"
 #include "controller/cli/columns.h"
@@ -16,15 +18,22 @@ static enum exit_code print_audit(const struct args *args, const Twofold__V1__Li
         enum exit_code code = json_print(json_message(&response->base), stdout);
         return code == EXIT_CODE_OK && !response->intact ? EXIT_CODE_NO : code;
     }
+    if (response->n_entries == 0 && response->intact) {
+        printf("No entries.\n");
+        return EXIT_CODE_OK;
+    }
     struct columns *columns = columns_new(heads);
     for (size_t i = 0; i < response->n_entries; i++) {
         const Twofold__V1__AuditEntry *entry = response->entries[i];
         columns_cell(columns, "%llu", (unsigned long long)entry->number);
         columns_cell(columns, "%s", format_time_ms(entry->time_ms, time));
-        columns_cell(columns, "%s", entry->actor);
+        columns_cell(columns, "%s", format_identity(entry->actor));
         columns_cell(columns, "%s", entry->action);
         columns_cell(columns, "%s", entry->object);
-        columns_cell(columns, "%s", entry->outcome);
+        bool done = strcmp(entry->outcome, "ok") == 0;
+        columns_cell(columns, "%s", done ? "ok" : "refused");
+        if (!done)
+            columns_line(columns, "%s", entry->outcome);
     }
     enum exit_code code = columns_finish(columns, stdout);
     if (response->intact || code != EXIT_CODE_OK)

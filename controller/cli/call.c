@@ -142,8 +142,17 @@ static void on_channel_gone(void *owner, struct grpc_channel *channel, enum err 
     if (unary->finished)
         return;
     ip_endpoint_format(&unary->credentials->controller, endpoint);
-    note_set(unary->note, err, "The controller at %s does not answer (%s): is it running, and is the way there open?",
-             endpoint, note && note->text[0] ? note->text : err_text(err));
+    const char *why = note && note->text[0] ? note->text : err_text(err);
+    if (err_category(err) == ERR_CATEGORY_PEER)
+        note_set(
+            unary->note, err,
+            "What answers at %s is not accepted as the controller of the credentials in %.100s (%.250s): check the "
+            "address, the folder and the clocks.",
+            endpoint, unary->credentials->folder, why);
+    else
+        note_set(unary->note, err,
+                 "The controller at %s does not answer (%.300s): is it running, and is the way there open?", endpoint,
+                 why);
     finish(unary, err ? err : ERR_CLOSED);
 }
 

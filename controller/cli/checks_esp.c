@@ -127,14 +127,14 @@ enum check_verdict checks_judge_esp(int error, const char **ret_cause, const cha
     } answers[] = {
         {0, CHECK_OK, "an ESP SA with AES-256-GCM and ESN was installed on a loopback address and removed", ""},
         {EPERM, CHECK_WARN, "not tested: only root may install an SA", "run this as root"},
-        {ENOSYS, CHECK_FAIL, "the kernel has ESP but not rfc4106(gcm(aes))",
-         "load the modules gcm, ghash and aesni_intel (or aes_generic), or use a kernel with CONFIG_CRYPTO_GCM; rules "
-         "with layers: [https] work "
-         "without"},
+        // The kernel looks for the algorithm first: whether it has ESP is not known then.
+        {ENOSYS, CHECK_FAIL, "the kernel has no AES-GCM for ESP, rfc4106(gcm(aes))",
+         "modprobe esp4 esp6 gcm aesni_intel (or aes_generic); when that fails look for a block in /etc/modprobe.d, or "
+         "use a "
+         "kernel with CONFIG_INET_ESP and CONFIG_CRYPTO_GCM; rules with layers: [https] work without"},
         {EPROTONOSUPPORT, CHECK_FAIL, "the kernel has no ESP",
          "modprobe esp4 esp6; when that fails look for a block in /etc/modprobe.d, or use a kernel with "
-         "CONFIG_INET_ESP; rules with layers: "
-         "[https] work without"},
+         "CONFIG_INET_ESP; rules with layers: [https] work without"},
         {EAFNOSUPPORT, CHECK_WARN, "the kernel does not have this address family",
          "nothing to do where the hosts do not use it"},
         {ETIMEDOUT, CHECK_FAIL, "the kernel did not answer", "see the kernel's log"},

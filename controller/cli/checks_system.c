@@ -80,7 +80,7 @@ static void check_forwarding(struct checks *checks, const char *root)
             continue;
         found = true;
         checks_add(checks, "forwarding", CHECK_WARN,
-                   "switch it off where this host is no router; what it forwards is dropped unless it is ESP",
+                   "switch it off where this host is no router: an agent drops everything that would be forwarded",
                    "%s is on: this host forwards packets of others", settings[i]);
     }
     if (!found)

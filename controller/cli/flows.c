@@ -59,45 +59,68 @@ static size_t sort_out(const struct filter *filter, Twofold__V1__Flow **flows, s
     return kept;
 }
 
-// "up" by name of suite, so that the table is the evidence; "-" when the layer was not there.
-static const char *layer(bool up, const char *suite)
+// "out tcp"
+static void way(const Twofold__V1__Flow *flow, char text[FORMAT_BYTES])
 {
-    if (!up)
-        return "-";
-    return suite[0] ? suite : "up";
+    snprintf(text, FORMAT_BYTES, "%s %s", flow->direction == TWOFOLD__V1__DIRECTION__DIRECTION_IN ? "in" : "out",
+             flow->protocol == TWOFOLD__V1__PROTOCOL__PROTOCOL_UDP ? "udp" : "tcp");
+}
+
+static const char *state(const Twofold__V1__Flow *flow)
+{
+    if (flow->verdict != TWOFOLD__V1__VERDICT__VERDICT_ALLOWED)
+        return "refused";
+    return flow->ended_ms ? "ended" : "live";
+}
+
+static const char *layers(const Twofold__V1__Flow *flow)
+{
+    if (flow->ipsec && flow->https)
+        return "ipsec+https";
+    return flow->ipsec ? "ipsec" : flow->https ? "https" : "";
+}
+
+// Who spoke with whom, and the suites of the layers: too wide for cells.
+static void evidence_line(struct columns *columns, const Twofold__V1__Flow *flow)
+{
+    const char *ipsec = flow->ipsec ? flow->ipsec_suite : "", *https = flow->https ? flow->https_suite : "";
+    if (!flow->source_identity[0] && !flow->destination_identity[0] && !ipsec[0] && !https[0])
+        return;
+    columns_line(columns, "%s -> %s%s%s%s%s", format_identity(flow->source_identity),
+                 format_identity(flow->destination_identity), ipsec[0] || https[0] ? ", " : "", ipsec,
+                 ipsec[0] && https[0] ? " + " : "", https);
 }
 
 static void flow_row(struct columns *columns, const Twofold__V1__Flow *flow)
 {
-    char began[FORMAT_BYTES], sent[FORMAT_BYTES], received[FORMAT_BYTES];
-    columns_cell(columns, "%llu", (unsigned long long)flow->id);
-    columns_cell(columns, "%s", format_time(flow->started_ms / 1000, began));
-    columns_cell(columns, "%s", flow->ended_ms ? "ended" : "live");
-    columns_cell(columns, "%s", flow->direction == TWOFOLD__V1__DIRECTION__DIRECTION_IN ? "in" : "out");
-    columns_cell(columns, "%s", flow->protocol == TWOFOLD__V1__PROTOCOL__PROTOCOL_UDP ? "udp" : "tcp");
+    char began[FORMAT_BYTES], direction[FORMAT_BYTES], sent[FORMAT_BYTES], received[FORMAT_BYTES];
+    way(flow, direction);
+    format_time(flow->started_ms / 1000, began);
+    columns_cell(columns, "%s", strlen(began) > 5 ? began + 5 : began); // without the year
+    columns_cell(columns, "%s", state(flow));
+    columns_cell(columns, "%s", direction);
     columns_cell(columns, "%s", flow->source);
     columns_cell(columns, "%s", flow->destination);
     columns_cell(columns, "%s", flow->peer);
     columns_cell(columns, "%s", flow->rule);
-    columns_cell(columns, "%s", flow->verdict == TWOFOLD__V1__VERDICT__VERDICT_ALLOWED ? "allowed" : "refused");
-    columns_cell(columns, "%s", layer(flow->ipsec, flow->ipsec_suite));
-    columns_cell(columns, "%s", layer(flow->https, flow->https_suite));
+    columns_cell(columns, "%s", layers(flow));
     columns_cell(columns, "%s", format_bytes(flow->bytes_sent, sent));
     columns_cell(columns, "%s", format_bytes(flow->bytes_received, received));
-    if (flow->source_identity[0] || flow->destination_identity[0])
-        columns_line(columns, "%s -> %s", format_identity(flow->source_identity),
-                     format_identity(flow->destination_identity));
+    evidence_line(columns, flow);
     if (flow->reason[0])
         columns_line(columns, "%s", flow->reason);
 }
 
 static enum exit_code print_flows(const struct args *args, const Twofold__V1__Flows *flows)
 {
-    static const char *const heads[] = {"ID",     "BEGAN",       "STATE", "DIRECTION", "PROTOCOL",
-                                        "SOURCE", "DESTINATION", "PEER",  "RULE",      "VERDICT",
-                                        "IPSEC",  "HTTPS",       "SENT",  "RECEIVED",  NULL};
+    static const char *const heads[] = {"BEGAN", "STATE",  "FLOW", "SOURCE",   "DESTINATION", "PEER",
+                                        "RULE",  "LAYERS", "SENT", "RECEIVED", NULL};
     if (args_flag(args, "json"))
         return json_print(json_message(&flows->base), stdout);
+    if (flows->n_flows == 0) {
+        printf("No flows.\n");
+        return EXIT_CODE_OK;
+    }
     struct columns *columns = columns_new(heads);
     for (size_t i = 0; i < flows->n_flows; i++)
         flow_row(columns, flows->flows[i]);
@@ -148,11 +171,11 @@ const struct command command_flows = {
     .name = "flows",
     .arguments = "",
     .summary = "list live, ended and refused flows of this host",
-    .details = "Asks the agent on this host, which keeps the last 1,000 ended flows. For each flow: who spoke with "
-               "whom, the rule, the\n"
-               "suites of the two layers that carried it, bytes as the local application sent and received them; for "
-               "one that was\n"
-               "refused or cut, why.",
+    .details =
+        "Asks the agent on this host, which keeps the last 1,000 ended flows. For each flow: who spoke with whom, the "
+        "rule, the\nlayers that carried it and their suites, bytes as the local application sent and received "
+        "them; for one that was\nrefused or cut, why. What the kernel carries for rules with layers: [ipsec] is not "
+        "listed one by one.",
     .options = options,
     .run = run_flows,
 };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // hosts, revoke.
+#include <string.h>
+
 #include "admin.pb-c.h"
 #include "controller/cli/call.h"
 #include "controller/cli/columns.h"
@@ -26,6 +28,10 @@ static enum exit_code print_hosts(const struct args *args, const Twofold__V1__Li
     char addresses[FORMAT_LIST_BYTES], labels[FORMAT_LIST_BYTES], until[FORMAT_BYTES];
     if (args_flag(args, "json"))
         return json_print(json_message(&response->base), stdout);
+    if (response->n_hosts == 0) {
+        printf("No host has enrolled yet: make a token with `twofold token create`.\n");
+        return EXIT_CODE_OK;
+    }
     struct columns *columns = columns_new(heads);
     for (size_t i = 0; i < response->n_hosts; i++) {
         const Twofold__V1__HostEntry *host = response->hosts[i];
@@ -37,7 +43,8 @@ static enum exit_code print_hosts(const struct args *args, const Twofold__V1__Li
         columns_cell(columns, "%u", host->slot);
         columns_cell(columns, "%s", format_identity(host->workload));
         columns_cell(columns, "%s", format_time(host->certificate_expires, until));
-        if (host->problem[0] && !host->revoked)
+        // "revoked" alone says no more than the state.
+        if (host->problem[0] && !(host->revoked && strcmp(host->problem, "revoked") == 0))
             columns_line(columns, "%s", host->problem);
     }
     return columns_finish(columns, stdout);
@@ -102,7 +109,7 @@ static enum exit_code run_revoke(const struct args *args)
 }
 
 static const struct command_option revoke_options[] = {
-    {"reason", "TEXT", "why, for the audit log"},
+    {"reason", "TEXT", "why, for the audit log and `twofold hosts`"},
     {"wait", "SECONDS", "how long to wait for the other hosts' answers: 0 to 600 (10)"},
     {0},
 };

@@ -25,6 +25,12 @@ enum err call_agent(const struct args *args, const ProtobufCMessage *request, vo
         return note_set(note, err, "There is not enough memory for the question.");
     err = channel_ask(path, bytes, len, seconds * 1000, CHANNEL_FRAME_BYTES_MAX, &answer, &answer_len, note);
     free(bytes);
+    if (err == ERR_UNREACHABLE)
+        return note_set(
+            note, err,
+            "%.200s: no agent listens there. Does twofold-agent run (`systemctl status twofold-agent`), or is "
+            "its socket elsewhere (--socket)?",
+            path);
     if (err)
         return err;
     err = message_decode(&twofold__v1__local_response__descriptor, answer, answer_len, &message);

@@ -7,6 +7,8 @@
 #include "controller/cli/columns.h"
 #include "controller/cli/format.h"
 
+#define EPOCHS_IN_SPI 64 // six bits of each end's (docs/wire.md)
+
 const char *show_ipsec(const Twofold__V1__PeerState *peer)
 {
     if (!peer->ipsec_needed)
@@ -29,8 +31,10 @@ static void peer_row(struct columns *columns, const Twofold__V1__PeerState *peer
     columns_cell(columns, "%s", show_ipsec(peer));
     columns_cell(columns, "%s", peer->ipsec_up ? peer->suite : "");
     columns_cell(columns, "%s", peer->ipsec_up ? format_age(peer->age_seconds, age) : "");
+    // As the SPIs have them; whole ones, of 16 digits, are in the JSON.
     if (peer->local_epoch || peer->peer_epoch)
-        columns_cell(columns, "%llu/%llu", (unsigned long long)peer->local_epoch, (unsigned long long)peer->peer_epoch);
+        columns_cell(columns, "%u/%u", (unsigned)(peer->local_epoch % EPOCHS_IN_SPI),
+                     (unsigned)(peer->peer_epoch % EPOCHS_IN_SPI));
     else
         columns_cell(columns, "-");
     columns_cell(columns, "%s", show_https(peer));
@@ -44,9 +48,8 @@ static void peer_row(struct columns *columns, const Twofold__V1__PeerState *peer
 
 enum exit_code show_peers(Twofold__V1__PeerState *const *peers, size_t count, FILE *out)
 {
-    static const char *const heads[] = {"PEER",  "IPSEC",       "IPSEC SUITE", "AGE",   "EPOCHS (OWN/PEER)",
-                                        "HTTPS", "HTTPS SUITE", "TUNNELS",     "FLOWS", "RULES",
-                                        NULL};
+    static const char *const heads[] = {"PEER",        "IPSEC",   "IPSEC SUITE", "AGE",   "EPOCHS", "HTTPS",
+                                        "HTTPS SUITE", "TUNNELS", "FLOWS",       "RULES", NULL};
     bool down = false;
     if (count == 0) {
         fprintf(out, "No peers: no rule of the policy in force concerns this host.\n");

@@ -123,6 +123,10 @@ static enum exit_code print_fleet(const Twofold__V1__ListHostsResponse *hosts)
 {
     static const char *const heads[] = {"HOST", "STATE", "GENERATION", "IPSEC PEERS", "DATA PLANE", "VERSION", NULL};
     bool good = true;
+    if (hosts->n_hosts == 0) {
+        printf("No host has enrolled yet: make a token with `twofold token create`.\n");
+        return EXIT_CODE_OK;
+    }
     struct columns *columns = columns_new(heads);
     for (size_t i = 0; i < hosts->n_hosts; i++) {
         const Twofold__V1__HostEntry *host = hosts->hosts[i];
@@ -255,8 +259,9 @@ const struct command command_status = {
     .summary = "show each peer and layer of this host, and the fleet",
     .details =
         "Asks the agent on this host when its socket is there, and the controller when there are credentials. Below a "
-        "peer stands\n"
-        "what is wrong and what to do. The exit status is 1 when a needed layer is down or a host is away or behind.",
+        "peer stands\nwhat is wrong and what to do. The exit status is 1 when a needed layer is down or a host is away "
+        "or "
+        "behind; with\n--json it is 0 when it was answered.",
     .options = options,
     .run = run_status,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin.pb-c.h"
+#include "controller/cli/admin_credentials.h"
 #include "controller/cli/call.h"
 #include "controller/cli/commands.h"
 #include "controller/cli/format.h"
@@ -101,16 +102,29 @@ static enum err take_names(const struct args *args, struct draft *draft, struct 
     return ERR_OK;
 }
 
+// Where this command reached the controller, so that the next step can be copied.
+static void controller_text(const struct args *args, char text[IP_ENDPOINT_TEXT_BYTES])
+{
+    struct admin_credentials credentials;
+    struct note note = {0};
+    snprintf(text, IP_ENDPOINT_TEXT_BYTES, "ADDRESS:PORT");
+    if (admin_credentials_load(args, &credentials, &note))
+        return;
+    ip_endpoint_format(&credentials.controller, text);
+    admin_credentials_free(&credentials);
+}
+
 static enum exit_code print_token(const struct args *args, const Twofold__V1__CreateTokenResponse *response)
 {
-    char expires[FORMAT_BYTES];
+    char expires[FORMAT_BYTES], controller[IP_ENDPOINT_TEXT_BYTES];
     if (args_flag(args, "json"))
         return json_print(json_message(&response->base), stdout);
+    controller_text(args, controller);
     printf("%s\n", response->token);
     fprintf(stderr,
-            "For host %s, once, until %s. It is not shown again. On the host: twofold-agent enrol --controller "
-            "ADDR:PORT --token-file FILE\n",
-            args_value(args, "host", ""), format_time(response->expires, expires));
+            "For host %s, once, until %s. It is not shown again. On the host:\n"
+            "  twofold-agent enrol --controller %s --token-file FILE\n",
+            args_value(args, "host", ""), format_time(response->expires, expires), controller);
     return EXIT_CODE_OK;
 }
 

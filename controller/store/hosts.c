@@ -69,7 +69,7 @@ enum err store_host(struct store *store, const char *name, struct host_record *r
         read_row(&query, &host);
     enum err err = query_end(&query);
     if (err == ERR_OK && !found)
-        return note_set(note, ERR_NOT_FOUND, "no host %s has enrolled", name);
+        return note_set(note, ERR_NOT_FOUND, "there is no host %s: `twofold hosts` lists them", name);
     if (err == ERR_OK)
         err = read_rest(store, &host, note);
     if (err == ERR_OK)

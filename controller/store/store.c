@@ -153,8 +153,9 @@ err_after_file:
 enum err store_open(const char *path, struct store **ret_store, struct note *note)
 {
     if (access(path, F_OK) != 0) {
-        return note_set(note, err_from_errno(errno), "%s: %s; `twofold-controller init` makes a state folder", path,
-                        strerror(errno));
+        return note_set(note, err_from_errno(errno), "%s: %s; %s", path, strerror(errno),
+                        errno == ENOENT ? "`twofold-controller init` makes a state folder"
+                                        : "run this as the user whom the state folder belongs to");
     }
     struct store *store = NULL;
     enum err err = open_database(path, &store, note);

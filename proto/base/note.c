@@ -7,7 +7,8 @@
 
 #include "proto/base/text.h"
 
-static void fill(struct note *note, unsigned line, unsigned column, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void fill(struct note *note, unsigned line, unsigned column,
+                                                       const char *format, va_list args)
 {
     note->line = line;
     note->column = column;

@@ -22,6 +22,7 @@ static void start(void)
         cr_skip_test("needs root");
     strcpy(base, "/tmp/folders-XXXXXX");
     cr_assert_not_null(mkdtemp(base));
+    cr_assert_eq(chmod(base, 0755), 0);
     snprintf(state, sizeof(state), "%s/state", base);
 }
 
@@ -210,6 +211,26 @@ Test(agent_folders, wrong_owner_or_mode)
     cr_expect(strstr(note.text, "--https-user"), "%s", note.text);
     cr_assert_eq(chmod(in_state("network"), 0755), 0);
     cr_expect_eq(folders_check(state, USERS, &note), ERR_INVALID);
+    close(fd);
+}
+
+// As root one would only notice when the roles fail.
+Test(agent_folders, a_folder_above_that_lets_no_role_through)
+{
+    int fd = open_state();
+
+    stage("one");
+    cr_assert_eq(folders_install(state, USERS, &note), ERR_OK);
+    cr_expect_eq(folders_reach(state, USERS, &note), ERR_OK, "%s", note.text);
+    cr_assert_eq(chmod(base, 0700), 0);
+    cr_expect_eq(folders_reach(state, USERS, &note), ERR_INVALID);
+    cr_expect(strstr(note.text, base) && strstr(note.text, "--state"), "%s", note.text);
+    cr_expect_eq(folders_check(state, USERS, &note), ERR_INVALID);
+    // For one of the three is not enough.
+    cr_assert_eq(chmod(base, 0750), 0);
+    cr_assert_eq(chown(base, 0, USERS[ROLE_CONTROL].gid), 0);
+    cr_expect_eq(folders_reach(state, USERS, &note), ERR_INVALID);
+    cr_expect(strstr(note.text, "network"), "%s", note.text);
     close(fd);
 }
 

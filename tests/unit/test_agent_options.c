@@ -40,6 +40,8 @@ Test(agent_options, help_and_version)
 {
     cr_assert_eq(PARSE("--help"), ERR_OK);
     cr_expect_eq(options.command, COMMAND_HELP);
+    cr_assert_eq(PARSE("enrol", "--help"), ERR_OK);
+    cr_expect_eq(options.command, COMMAND_HELP);
     cr_assert_eq(PARSE("--version"), ERR_OK);
     cr_expect_eq(options.command, COMMAND_VERSION);
 }

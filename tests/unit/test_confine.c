@@ -16,16 +16,26 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <uv.h>
 
+#include "agent/confine_loop.h"
 #include "agent/role.h"
 
 TestSuite(confine, .timeout = 60);
 
-// Runs `body` confined in a child: its exit status, or 128 + the signal that ended it.
+// The exit status of a child, or 128 + the signal that ended it.
+static int end_of(pid_t pid)
+{
+    int status;
+
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Runs `body` confined in a child.
 static int confined(enum role role, int (*body)(void))
 {
     struct note note = {0};
-    int status;
 
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
@@ -34,8 +44,7 @@ static int confined(enum role role, int (*body)(void))
             _exit(99);
         _exit(body());
     }
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return end_of(pid);
 }
 
 // What each role is expected to do.
@@ -170,6 +179,50 @@ Test(confine, other_things_are_refused)
         cr_expect_eq(confined(role, run_memory), 0, "%s", role_name(role));
         cr_expect_eq(confined(role, packet_socket), 0, "%s", role_name(role));
         cr_expect_eq(confined(role, make_a_folder), 0, "%s", role_name(role));
+    }
+}
+
+static void count_event(uv_poll_t *poll, int status, int events)
+{
+    *(int *)poll->data += status == 0 && events == UV_READABLE;
+}
+
+// A role's loop is there before its filter, and has new descriptors behind it.
+static int serve_a_loop(enum role role)
+{
+    struct note note = {0};
+    uv_loop_t loop;
+    uv_poll_t poll;
+    int fds[2], seen = 0;
+
+    if (confine_loop_init(&loop, &note) != ERR_OK || pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return 1;
+    if (role_confine(role, &note) != ERR_OK)
+        return 2;
+    for (int round = 0; round < 3; round++) {
+        poll.data = &seen;
+        if (uv_poll_init(&loop, &poll, fds[0]) < 0 || uv_poll_start(&poll, UV_READABLE, count_event) < 0)
+            return 3;
+        if (write(fds[1], "x", 1) != 1 || uv_run(&loop, UV_RUN_ONCE) < 0 || seen != round + 1)
+            return 4;
+        uv_close((uv_handle_t *)&poll, NULL);
+        if (uv_run(&loop, UV_RUN_DEFAULT) != 0)
+            return 5;
+    }
+    return uv_loop_close(&loop) == 0 ? 0 : 6;
+}
+
+Test(confine, loops_go_on_behind_the_filter)
+{
+    for (enum role role = 0; role < ROLE_COUNT; role++) {
+        pid_t pid = fork();
+
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+            alarm(10);
+            _exit(serve_a_loop(role));
+        }
+        cr_expect_eq(end_of(pid), 0, "%s", role_name(role));
     }
 }
 

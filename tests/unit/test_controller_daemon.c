@@ -274,6 +274,7 @@ Test(daemon, from_token_to_slice_to_revocation)
     cr_expect_eq(api.slice->n_revoked, 1);
     cr_expect_eq(api.slice->n_peers, 0);
     message_free(revoked);
+    expect_last_audit("spiffe://example.org/admin/admin", "host.revoke", "web: lost", "ok");
     cr_expect(client_wait(&loop, &web.done));
     cr_expect(client_wait(&loop, &web.client.gone)); // the connection too
     net_agent_stop(&web);

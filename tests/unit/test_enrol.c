@@ -135,6 +135,7 @@ static void start_with(const char *controller_uri)
     tls_library_start();
     strcpy(base, "/tmp/enrol-XXXXXX");
     cr_assert_not_null(mkdtemp(base));
+    cr_assert_eq(chmod(base, 0755), 0);
     snprintf(state, sizeof(state), "%s/state", base);
     snprintf(token_path, sizeof(token_path), "%s/token", base);
     agent_controller_init(&controller, controller_uri);
