@@ -30,7 +30,10 @@ static void collect_warnings(const struct control *control, struct notes *notes)
         notes_add(notes, 0, 0,
                   "no slice is in force yet: everything but the pinholes is blocked until the controller sends one");
     if (now >= facts->not_after)
-        notes_add(notes, 0, 0, "the host's certificates have expired: enrol it again with a new token");
+        notes_add(
+            notes, 0, 0,
+            "the host's certificates have expired: set the clock right if it is wrong, otherwise enrol it again with "
+            "a new token");
     else if (renewal_problem(control->renewal)[0])
         notes_add(notes, 0, 0, "the certificates could not be renewed and stay in use: %.400s",
                   renewal_problem(control->renewal));

@@ -206,8 +206,9 @@ static void find_warnings(const struct https *https, struct warnings *warnings)
     }
     if (credentials_are_ready(https->credentials) &&
         credentials_own(https->credentials)->not_after * 1000 <= clock_unix_ms(https->clock)) {
-        warn(warnings, "the workload's certificate has expired, so peers refuse its tunnels; it is renewed when the "
-                       "controller can be reached");
+        warn(warnings,
+             "the workload's certificate has expired, so peers refuse its tunnels: set the clock right if it is "
+             "wrong, otherwise enrol the host again");
     }
     if (https->start->export_folder) {
         warn(warnings, "the secrets of all tunnels are written to a file (--export-secrets): for proofs only, never in "

@@ -96,8 +96,9 @@ static void find_warnings(const struct network *network, struct room *room)
     if (network->list_problem[0] != '\0')
         warn(room, "%s", network->list_problem);
     if (clock_unix_ms(&clock_system) / 1000 >= network->identity->facts.not_after)
-        warn(room, "the host's certificate has expired, so peers refuse its bundles; it is renewed when the controller "
-                   "can be reached");
+        warn(room,
+             "the host's certificate has expired, so peers refuse its bundles: set the clock right if it is wrong, "
+             "otherwise enrol the host again");
     if (network->start->export_folder != NULL)
         warn(room,
              "the keys of all SAs are written to a file (--export-secrets): for proofs only, never in production");

@@ -79,9 +79,15 @@ static enum err remove_stale(const struct sockaddr_un *address, struct note *not
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return note_set(note, err_from_errno(errno), "%s: %s", address->sun_path, strerror(errno));
-    bool stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 && errno == ECONNREFUSED;
+    int error = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
     close(fd);
-    if (!stale)
+    if (error == EACCES || error == EPERM)
+        return note_set(
+            note, ERR_EXISTS,
+            "%s: a socket is there that belongs to somebody else: end the program that listens on it, or remove "
+            "the file when none does",
+            address->sun_path);
+    if (error != ECONNREFUSED)
         return note_set(note, ERR_EXISTS, "%s: another process listens there: is it running already?",
                         address->sun_path);
     unlink(address->sun_path);
