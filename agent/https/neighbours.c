@@ -319,7 +319,7 @@ static void on_channel_close(void *owner, struct channel *channel, enum err err)
         neighbours->network = NULL;
     }
     if (!neighbours->is_closing) {
-        log_event(LOG_LEVEL_ERROR, "role.neighbour_gone", LOG_STR("neighbour", neighbour),
+        log_event(LOG_LEVEL_WARNING, "role.neighbour_gone", LOG_STR("neighbour", neighbour),
                   LOG_STR("cause", err_text(err)));
         lost(neighbours);
     }

@@ -158,7 +158,7 @@ static void on_close(void *owner, struct channel *channel, enum err err)
         network->https = NULL;
     if (network->is_ending)
         return;
-    log_event(LOG_LEVEL_ERROR, "role.neighbour_gone", LOG_STR("neighbour", was_control ? "control" : "https"),
+    log_event(LOG_LEVEL_WARNING, "role.neighbour_gone", LOG_STR("neighbour", was_control ? "control" : "https"),
               LOG_STR("cause", err_text(err)));
     network_end(network, 1);
 }

@@ -61,11 +61,18 @@ def sa_spis(host):
     return found
 
 
-def pinned_spis(policies):
-    """The SPIs that outbound policies send with."""
-    words = policies.split()
-    spis = {words[i + 1].split("(")[0] for i, word in enumerate(words[:-1]) if word == "spi"}
-    return {spi for spi in spis if int(spi, 16)}
+def pinned_sas(policies):
+    """The SAs that outbound policies send with, as ((source, destination), SPI): peers may share an SPI."""
+    found, pair = set(), None
+    for line in policies.splitlines():
+        words = line.split()
+        if words[:1] == ["src"]:
+            pair = (words[1].split("/")[0], words[3].split("/")[0])
+        elif "spi" in words:
+            spi = words[words.index("spi") + 1].split("(")[0]
+            if int(spi, 16):
+                found.add((pair, spi))
+    return found
 
 
 class Mission:
@@ -314,7 +321,8 @@ class Mission:
         kept = sa_spis(db) == spis and db.ip("xfrm", "policy").stdout == policies
         self.fleet.start_agent("db", export=True)
         topology.wait_until("db's agent serves again", lambda: self.fleet.local("db", "status", check=False), 60, 0.5)
-        adopted, sending = set().union(*sa_spis(db).values()), pinned_spis(policies)
+        adopted = {(pair, spi) for pair, held in sa_spis(db).items() for spi in held}
+        sending = pinned_sas(policies)
         topology.wait_until("api reaches db again", lambda: self.applications.visit(10), 60, 1)
         back = time.monotonic() - gone
         self.claim("agent-killed", "an agent killed with SIGKILL: nothing opened, SAs and policies stayed", kept and not opened, len(opened),
