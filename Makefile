@@ -51,7 +51,7 @@ UNIT_HELP := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard tests/unit/test_*
 
 .PHONY: all help deps programs check units netns-programs interop-programs lint test demo bench fuzz corpora install clean
 .DELETE_ON_ERROR:
-.SECONDARY:
+.PRECIOUS: $(OBJ)/%.o
 
 all: deps
 	@$(MAKE) --no-print-directory programs
@@ -98,10 +98,15 @@ $(LIBRARY): $(OBJECTS)
 $(BIN)/twofold: $(OBJ)/controller/cli/main.o $(LIBRARY)
 $(BIN)/twofold-controller: $(OBJ)/controller/main.o $(LIBRARY)
 $(BIN)/twofold-agent: $(OBJ)/agent/main.o $(LIBRARY)
-$(PROGRAMS):
-	@mkdir -p $(@D)
+$(PROGRAMS): $(BIN)/.$(VARIANT)
 	@echo '  LINK    $@'
-	@$(CC) $(TF_LDFLAGS) -o $@ $^ $(TF_LIBS)
+	@$(CC) $(TF_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(TF_LIBS)
+
+# Says which variant the programs in $(BIN) are of: with another one they are linked again.
+$(BIN)/.$(VARIANT):
+	@mkdir -p $(@D)
+	@rm -f $(@D)/.[a-z]*
+	@touch $@
 
 # ---- tests
 
