@@ -51,7 +51,7 @@ UNIT_HELP := $(patsubst %.c,$(OBJ)/%.o,$(filter-out $(wildcard tests/unit/test_*
 
 .PHONY: all help deps programs check units netns-programs interop-programs lint test demo bench fuzz corpora install clean
 .DELETE_ON_ERROR:
-.PRECIOUS: $(OBJ)/%.o
+.PRECIOUS: $(OBJ)/%.o $(GEN)/%.pb-c.c $(GEN)/%.pb-c.h
 
 all: deps
 	@$(MAKE) --no-print-directory programs
